@@ -1,0 +1,1 @@
+//! Cell configurations: TOML in, checked binary form out and in.

@@ -1,0 +1,1 @@
+//! The forwarding ring between the co-kernel and the shadow process.

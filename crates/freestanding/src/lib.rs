@@ -1,0 +1,1 @@
+//! What a program without an operating system must bring along.

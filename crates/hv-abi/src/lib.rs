@@ -1,0 +1,1 @@
+//! The contract between cells and the hypervisor.

@@ -1,0 +1,1 @@
+//! User interrupts: UPID and UITT types and the instructions.

@@ -1,0 +1,2 @@
+//! The isthmus command line.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The shadow process: serves forwarded system calls.
+fn main() {}

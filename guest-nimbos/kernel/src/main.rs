@@ -1,0 +1,2 @@
+//! The NimbOS co-kernel.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tiny cells for the system tests.

@@ -1,0 +1,2 @@
+//! System tests in the emulator.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A right 64-bit IDIV for a miscompiled emulator.

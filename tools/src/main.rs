@@ -1,0 +1,2 @@
+//! The lab: emulator set-up, images, runs.
+fn main() {}
