@@ -1,0 +1,236 @@
+//! User posted-interrupt descriptors (UPID): where senders post and how they notify.
+//!
+//! A UPID is written by its owner, by the processors of all its senders (SENDUIPI) and by its owner's processor
+//! (notification processing), at any time. It is therefore atomics only, and the owner changes it by the few
+//! operations below, whose order is what keeps posts from being lost:
+//!
+//! # Invariants
+//! 1. Whoever takes the requests has cleared ON *before*.
+//! 2. Reserved bits of the control word are never set: SENDUIPI would fault in the sender.
+//!
+//! SDM 3A, "User Posted-Interrupt Descriptor (UPID)".
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A UPID in its 64-byte slot. The processor uses the first 16 bytes; the rest keeps slots on cache lines of their
+/// own.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub struct Upid {
+    /// ON (bit 0), SN (bit 1), NV (bits 23:16), NDST (bits 63:32).
+    control: AtomicU64,
+    /// Posted-interrupt requests, one bit a user vector.
+    pir: AtomicU64,
+    /// Not used, zero.
+    rest: [AtomicU64; 6],
+}
+
+/// Returns the NDST field for the processor with `apic_id`: the ID in x2APIC mode, its low byte in bits 15:8 in
+/// xAPIC mode.
+pub const fn ndst(apic_id: u32, x2apic: bool) -> u32 {
+    if x2apic {
+        apic_id
+    } else {
+        (apic_id & 0xff) << 8
+    }
+}
+
+impl Upid {
+    const OUTSTANDING: u64 = 1 << 0;
+    const SUPPRESS: u64 = 1 << 1;
+    const RESERVED: u64 = 0xff00_fffc;
+
+    /// Returns a UPID of zeroes: posts are kept, and notify vector 0 of APIC ID 0, which no APIC accepts. Call
+    /// [`Self::init`] before a sender learns of it.
+    pub const fn new() -> Self {
+        Self {
+            control: AtomicU64::new(0),
+            pir: AtomicU64::new(0),
+            rest: [const { AtomicU64::new(0) }; 6],
+        }
+    }
+
+    /// Makes memory shared with other cells a UPID.
+    ///
+    /// # Safety
+    /// `upid` is aligned to 64 bytes and valid for reads and writes for `'a`, and nothing in this program accesses
+    /// that memory otherwise than through `Upid`. (Processors and other cells may: that is what the type is for.)
+    #[expect(
+        unsafe_code,
+        reason = "the slots lie in shared memory at addresses that come from outside"
+    )]
+    pub const unsafe fn from_ptr<'a>(upid: *mut Self) -> &'a Self {
+        // SAFETY: the caller vouches for alignment, validity and exclusivity; every bit pattern is a Upid, and
+        // changes by others are what its atomics allow.
+        unsafe { &*upid }
+    }
+
+    /// Clears the slot of what a former owner or another cell left in it, and keeps notifications suppressed until
+    /// [`Self::init`], so that a stale sender cannot send vector 0. The owner does this before use, and again when it
+    /// gives the slot up.
+    pub fn reset(&self) {
+        self.control.store(Self::SUPPRESS, Ordering::SeqCst);
+        self.pir.store(0, Ordering::SeqCst);
+        for word in &self.rest {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Directs notifications to vector `nv` of the processor `ndst` (see [`ndst`]), with none outstanding and none
+    /// suppressed. Requests posted before stay posted and have not been notified: see [`Self::retarget`].
+    pub fn init(&self, nv: u8, ndst: u32) {
+        let control = u64::from(ndst) << 32 | u64::from(nv) << 16;
+        self.control.store(control, Ordering::SeqCst);
+    }
+
+    /// Does [`Self::init`] and takes the requests that were posted before: for a receiver that changes its vector or
+    /// its processor. What is posted from now on notifies the new place.
+    pub fn retarget(&self, nv: u8, ndst: u32) -> u64 {
+        self.init(nv, ndst);
+        self.pir.swap(0, Ordering::SeqCst)
+    }
+
+    /// Suppresses notifications (SN), or allows them again. While suppressed, posts are kept without notification;
+    /// after allowing them again the owner looks at [`Self::requests`].
+    pub fn set_suppress(&self, suppress: bool) {
+        if suppress {
+            self.control.fetch_or(Self::SUPPRESS, Ordering::SeqCst);
+        } else {
+            self.control.fetch_and(!Self::SUPPRESS, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the posted requests as a receiver does that got the notification as an ordinary interrupt.
+    ///
+    /// ON goes first. Were the requests taken first, a post between the two steps would find ON set, not notify, and
+    /// lie unseen after ON has been cleared. In this order it notifies again: at worst for requests already taken.
+    /// (SDM 3A, "User-Interrupt Notification Processing", has the same order.)
+    pub fn take_requests(&self) -> u64 {
+        self.control.fetch_and(!Self::OUTSTANDING, Ordering::SeqCst);
+        self.pir.swap(0, Ordering::SeqCst)
+    }
+
+    /// Returns the posted requests and leaves them posted.
+    pub fn requests(&self) -> u64 {
+        self.pir.load(Ordering::SeqCst)
+    }
+
+    /// Tells whether a notification is outstanding (ON): posts do not notify until the receiver clears it.
+    pub fn is_outstanding(&self) -> bool {
+        self.control() & Self::OUTSTANDING != 0
+    }
+
+    /// Tells whether notifications are suppressed (SN).
+    pub fn is_suppressed(&self) -> bool {
+        self.control() & Self::SUPPRESS != 0
+    }
+
+    /// Tells whether reserved bits are set, so that SENDUIPI to this UPID faults.
+    pub fn has_reserved_bits(&self) -> bool {
+        self.control() & Self::RESERVED != 0
+    }
+
+    /// Returns the notification vector (NV).
+    pub fn notification_vector(&self) -> u8 {
+        (self.control() >> 16) as u8
+    }
+
+    /// Returns the notification destination (NDST).
+    pub fn notification_destination(&self) -> u32 {
+        (self.control() >> 32) as u32
+    }
+
+    fn control(&self) -> u64 {
+        self.control.load(Ordering::SeqCst)
+    }
+}
+
+const _: () = assert!(size_of::<Upid>() == 64);
+const _: () = assert!(align_of::<Upid>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does what SENDUIPI does to a UPID; returns the notification that it sends.
+    fn post(upid: &Upid, user_vector: u8) -> Option<(u8, u32)> {
+        upid.pir.fetch_or(1 << user_vector, Ordering::SeqCst);
+        let quiet = Upid::OUTSTANDING | Upid::SUPPRESS;
+        if upid.control() & quiet != 0 {
+            return None;
+        }
+        upid.control.fetch_or(Upid::OUTSTANDING, Ordering::SeqCst);
+        Some((upid.notification_vector(), upid.notification_destination()))
+    }
+
+    #[test]
+    fn ndst_depends_on_the_apic_mode() {
+        assert_eq!(ndst(3, true), 3);
+        assert_eq!(ndst(0x1_0203, true), 0x1_0203);
+        assert_eq!(ndst(3, false), 0x300);
+        assert_eq!(ndst(0xff, false), 0xff00);
+    }
+
+    #[test]
+    fn the_control_word_has_the_bits_of_the_manual() {
+        let upid = Upid::new();
+        upid.init(0xec, 0x300);
+        assert_eq!(upid.control(), 0x0000_0300_00ec_0000);
+        upid.set_suppress(true);
+        assert_eq!(upid.control(), 0x0000_0300_00ec_0002);
+        upid.set_suppress(false);
+        post(&upid, 5);
+        assert_eq!(upid.control(), 0x0000_0300_00ec_0001);
+        assert_eq!(upid.requests(), 0x20);
+        assert!(!upid.has_reserved_bits());
+    }
+
+    #[test]
+    fn posts_coalesce_until_the_requests_are_taken() {
+        let upid = Upid::new();
+        upid.init(0x41, 7);
+        assert_eq!(post(&upid, 1), Some((0x41, 7)));
+        assert_eq!(post(&upid, 63), None);
+        assert!(upid.is_outstanding());
+        assert_eq!(upid.take_requests(), 1 << 63 | 1 << 1);
+        assert!(!upid.is_outstanding());
+        assert_eq!(upid.take_requests(), 0);
+        assert_eq!(post(&upid, 1), Some((0x41, 7)));
+    }
+
+    #[test]
+    fn suppressed_posts_are_found_when_the_receiver_comes_back() {
+        let upid = Upid::new();
+        upid.init(0x41, 7);
+        upid.set_suppress(true);
+        assert_eq!(post(&upid, 9), None);
+        assert!(!upid.is_outstanding());
+        assert_eq!(upid.retarget(0x42, 8), 1 << 9);
+        assert!(!upid.is_suppressed());
+        assert_eq!(post(&upid, 9), Some((0x42, 8)));
+    }
+
+    #[test]
+    fn resetting_removes_what_a_hostile_side_wrote() {
+        let upid = Upid::new();
+        upid.control.store(u64::MAX, Ordering::SeqCst);
+        upid.pir.store(u64::MAX, Ordering::SeqCst);
+        upid.rest[5].store(1, Ordering::SeqCst);
+        assert!(upid.has_reserved_bits());
+        upid.reset();
+        assert_eq!(upid.control(), Upid::SUPPRESS);
+        assert_eq!(upid.requests(), 0);
+        assert_eq!(upid.rest[5].load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_slot_in_foreign_memory_is_used_in_place() {
+        let mut memory = Upid::new();
+        let pointer = &raw mut memory;
+        #[expect(unsafe_code, reason = "calls the function under test")]
+        // SAFETY: `memory` is a Upid, lives to the end of the test and is not used otherwise.
+        let upid = unsafe { Upid::from_ptr(pointer) };
+        upid.init(1, 2);
+        assert_eq!(upid.notification_destination(), 2);
+    }
+}
