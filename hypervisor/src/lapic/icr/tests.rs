@@ -1,7 +1,6 @@
 use super::*;
 use ApicMode::{X2Apic, XApic};
 use proptest::prelude::*;
-use std::vec::Vec;
 
 struct Cell {
     ids: Vec<u32>,
