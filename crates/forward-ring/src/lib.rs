@@ -1,1 +1,45 @@
-//! The forwarding ring between the co-kernel and the shadow process.
+//! The forwarding ring: how the co-kernel's calls reach the shadow process, and the results come back.
+//!
+//! Two single-producer single-consumer queues of [`SLOTS`] slots in a channel's memory, requests from client to
+//! server and completions back, and one data buffer for each call under way. A [`Token`] is the right to a buffer:
+//! whoever holds it may touch the data, so neither side can use a buffer while the call is with the other.
+//!
+//! ```text
+//! client                                         server
+//! reserve() -> token
+//! buffer(&token).write(..)
+//! submit(token, opcode, args)      ------->      next() -> Request { token, .. }
+//!                                                buffer(&token).read(..) / .write(..)
+//! poll() -> (token, result)        <-------      complete(token, result)
+//! buffer(&token).read(..)
+//! release(token)
+//! ```
+//!
+//! # Invariants
+//! 1. Everything in shared memory is an allegation of the other side: it is copied once, then checked, then used.
+//!    Nothing there can make this crate panic, loop or touch memory outside the region.
+//! 2. Each side keeps its own indices and the states of tokens in private memory and only publishes the indices.
+//! 3. An index is published with release and observed with acquire ordering; slots are written before and read after.
+//!
+//! How the other side learns that something was published (SENDUIPI, polling) is not this crate's matter.
+#![no_std]
+
+mod call;
+mod client;
+mod error;
+mod geometry;
+mod mapping;
+mod server;
+mod sync;
+mod token;
+
+pub use call::{Call, CallError, UintrReply, errno, opcode};
+pub use client::Client;
+pub use error::{Full, OutOfBounds, RingError};
+pub use geometry::{Geometry, GeometryError};
+pub use mapping::{Buffer, Mapping};
+pub use server::{Request, Server};
+pub use token::Token;
+
+/// Slots of each queue, buffers, and calls that can be under way at once.
+pub const SLOTS: usize = 32;

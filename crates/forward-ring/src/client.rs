@@ -1,0 +1,108 @@
+//! The client's side: puts requests in, takes completions out.
+
+use crate::error::{Full, RingError};
+use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot};
+use crate::token::{Token, TokenSet};
+use crate::{Geometry, SLOTS};
+
+/// The client's end of a ring. There is one at a time for a channel.
+#[derive(Debug)]
+pub struct Client {
+    mapping: Mapping,
+    /// Where the next request goes.
+    request_tail: u32,
+    /// Where the next completion is taken.
+    completion_head: u32,
+    free: TokenSet,
+    in_flight: TokenSet,
+}
+
+impl Client {
+    /// Starts at the indices that this side published last: 0 in a new channel.
+    pub fn new(mapping: Mapping) -> Self {
+        Self {
+            request_tail: mapping.observe(Index::RequestTail),
+            completion_head: mapping.observe(Index::CompletionHead),
+            mapping,
+            free: TokenSet::FULL,
+            in_flight: TokenSet::EMPTY,
+        }
+    }
+
+    /// Takes a free token, and with it the right to its buffer.
+    pub fn reserve(&mut self) -> Result<Token, Full> {
+        self.free.take_any().ok_or(Full)
+    }
+
+    /// Publishes a request; returns the number by which [`Self::poll`] will name the call. Notifying the server is
+    /// the caller's task.
+    ///
+    /// There is always room: a client has as many tokens as the queue has slots, and an honest server takes a
+    /// request before it completes it. (What a dishonest one finds in the slots is its own business.)
+    pub fn submit(&mut self, token: Token, opcode: u32, args: [u64; 4]) -> u32 {
+        let number = token.number();
+        self.mapping.write_request(
+            self.request_tail,
+            &RequestSlot {
+                token: number,
+                opcode,
+                args,
+            },
+        );
+        self.in_flight.insert(token);
+        self.request_tail = self.request_tail.wrapping_add(1);
+        self.mapping.publish(Index::RequestTail, self.request_tail);
+        number
+    }
+
+    /// Takes the next completion: the call's token, with its buffer, and its result (negative errno).
+    ///
+    /// After [`RingError::UnknownToken`] the completions behind it can still be polled; after
+    /// [`RingError::Corrupt`] the ring is out of order and stays so.
+    pub fn poll(&mut self) -> Result<Option<(Token, i64)>, RingError> {
+        let (ours, theirs) = (
+            self.completion_head,
+            self.mapping.observe(Index::CompletionTail),
+        );
+        if theirs == ours {
+            return Ok(None);
+        }
+        if theirs.wrapping_sub(ours) > SLOTS as u32 {
+            return Err(RingError::Corrupt { ours, theirs });
+        }
+        let CompletionSlot { token, result } = self.mapping.read_completion(ours);
+        self.completion_head = ours.wrapping_add(1);
+        self.mapping
+            .publish(Index::CompletionHead, self.completion_head);
+        let token = self
+            .in_flight
+            .take(token)
+            .ok_or(RingError::UnknownToken { token })?;
+        Ok(Some((token, result)))
+    }
+
+    /// Tells whether [`Self::poll`] would return something else than nothing.
+    pub fn has_completions(&self) -> bool {
+        self.mapping.observe(Index::CompletionTail) != self.completion_head
+    }
+
+    /// Gives a token back, and with it the right to its buffer.
+    pub fn release(&mut self, token: Token) {
+        self.free.insert(token);
+    }
+
+    /// Returns the buffer of a token.
+    pub fn buffer(&self, token: &Token) -> Buffer<'_> {
+        self.mapping.buffer(token)
+    }
+
+    /// Returns the number of calls that wait for their completion.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Returns the layout.
+    pub fn geometry(&self) -> Geometry {
+        self.mapping.geometry()
+    }
+}

@@ -1,0 +1,228 @@
+//! The only place that touches shared memory.
+//!
+//! Both sides and whoever else maps the channel write there at any time. Every access is therefore an atomic one of
+//! a word or a byte (relaxed but for the indices): what comes out may be nonsense, but it is one value, copied once.
+#![expect(unsafe_code, reason = "accesses memory that another cell writes")]
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use crate::error::OutOfBounds;
+use crate::geometry::{self, Geometry};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::{SLOTS, Token};
+
+/// One of the four published indices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Index {
+    RequestTail = geometry::REQUEST_TAIL as isize,
+    RequestHead = geometry::REQUEST_HEAD as isize,
+    CompletionTail = geometry::COMPLETION_TAIL as isize,
+    CompletionHead = geometry::COMPLETION_HEAD as isize,
+}
+
+/// A request as it lies in its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestSlot {
+    pub(crate) token: u32,
+    pub(crate) opcode: u32,
+    pub(crate) args: [u64; 4],
+}
+
+/// A completion as it lies in its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompletionSlot {
+    pub(crate) token: u32,
+    pub(crate) result: i64,
+}
+
+/// A channel's ring region, mapped.
+#[derive(Debug)]
+pub struct Mapping {
+    base: NonNull<u8>,
+    geometry: Geometry,
+}
+
+// SAFETY: a mapping is an address range that the whole program may access, by atomics only; nothing in it belongs
+// to a thread.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Takes over the ring region that starts at `base` (the channel's base plus its RING_OFFSET).
+    ///
+    /// # Safety
+    /// `base` is aligned to 64 bytes. The `geometry.region_len()` bytes there are ordinary write-back memory, readable
+    /// and writable as long as the mapping and everything made from it exist. This program accesses them by way of a
+    /// `Mapping` only. (Other cells may do with them what they like.)
+    pub unsafe fn new(base: NonNull<u8>, geometry: Geometry) -> Self {
+        Self { base, geometry }
+    }
+
+    /// Returns the layout.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn observe(&self, index: Index) -> u32 {
+        self.index(index).load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish(&self, index: Index, value: u32) {
+        self.index(index).store(value, Ordering::Release);
+    }
+
+    pub(crate) fn read_request(&self, position: u32) -> RequestSlot {
+        let slot = slot_offset(geometry::REQUESTS, geometry::REQUEST_LEN, position);
+        let word = |i: usize| self.word(slot + 8 * i).load(Ordering::Relaxed);
+        let first = word(0);
+        RequestSlot {
+            token: first as u32,
+            opcode: (first >> 32) as u32,
+            args: [word(1), word(2), word(3), word(4)],
+        }
+    }
+
+    pub(crate) fn write_request(&self, position: u32, request: &RequestSlot) {
+        let slot = slot_offset(geometry::REQUESTS, geometry::REQUEST_LEN, position);
+        let first = u64::from(request.opcode) << 32 | u64::from(request.token);
+        let [a, b, c, d] = request.args;
+        for (i, value) in [first, a, b, c, d, 0, 0, 0].into_iter().enumerate() {
+            self.word(slot + 8 * i).store(value, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read_completion(&self, position: u32) -> CompletionSlot {
+        let slot = slot_offset(geometry::COMPLETIONS, geometry::COMPLETION_LEN, position);
+        CompletionSlot {
+            token: self.word(slot).load(Ordering::Relaxed) as u32,
+            result: self.word(slot + 8).load(Ordering::Relaxed) as i64,
+        }
+    }
+
+    pub(crate) fn write_completion(&self, position: u32, completion: &CompletionSlot) {
+        let slot = slot_offset(geometry::COMPLETIONS, geometry::COMPLETION_LEN, position);
+        self.word(slot)
+            .store(u64::from(completion.token), Ordering::Relaxed);
+        self.word(slot + 8)
+            .store(completion.result as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn buffer(&self, token: &Token) -> Buffer<'_> {
+        let offset = self.geometry.buffer_offset(token.number());
+        // SAFETY: `Geometry` places all buffers inside the region, which `new`'s caller vouched for.
+        let base = unsafe { self.base.add(offset) };
+        Buffer {
+            base,
+            len: self.geometry.buffer_len(),
+            mapping: PhantomData,
+        }
+    }
+
+    fn index(&self, index: Index) -> &AtomicU32 {
+        // SAFETY: the four offsets are aligned and inside the control page, which every geometry has; the region is
+        // valid as long as `self` and is accessed by atomics only.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(index as usize).cast()) }
+    }
+
+    /// Returns a word of a slot; `offset` is a multiple of 8 in the control page.
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset.is_multiple_of(8) && offset < geometry::BUFFERS);
+        // SAFETY: `slot_offset` and the fixed fields of a slot keep the offset aligned and in the control page, which
+        // every geometry has; the region is valid as long as `self` and is accessed by atomics only.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+}
+
+/// Returns the offset of the slot for a free-running index.
+fn slot_offset(queue: usize, slot_len: usize, position: u32) -> usize {
+    queue + (position as usize % SLOTS) * slot_len
+}
+
+/// The data buffer of one call.
+///
+/// Reading twice may give two different values if the other side breaks the rules: copy once, then check.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer<'a> {
+    base: NonNull<u8>,
+    len: usize,
+    mapping: PhantomData<&'a Mapping>,
+}
+
+impl Buffer<'_> {
+    /// Returns the length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "no buffer is empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns where the buffer lies, for handing it to a kernel as it is.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Copies out the bytes at `offset`.
+    pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfBounds> {
+        let from = self.checked(offset, into.len())?;
+        let head = from.align_offset(8).min(into.len());
+        let (first, rest) = into.split_at_mut(head);
+        let (words, last) = rest.as_chunks_mut::<8>();
+        for (i, byte) in first.iter_mut().enumerate() {
+            *byte = self.byte(offset + i).load(Ordering::Relaxed);
+        }
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = self
+                .word(offset + head + 8 * i)
+                .load(Ordering::Relaxed)
+                .to_ne_bytes();
+        }
+        let tail = offset + head + 8 * words.len();
+        for (i, byte) in last.iter_mut().enumerate() {
+            *byte = self.byte(tail + i).load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Copies `from` to the bytes at `offset`.
+    pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
+        let to = self.checked(offset, from.len())?;
+        let head = to.align_offset(8).min(from.len());
+        let (first, rest) = from.split_at(head);
+        let (words, last) = rest.as_chunks::<8>();
+        for (i, byte) in first.iter().enumerate() {
+            self.byte(offset + i).store(*byte, Ordering::Relaxed);
+        }
+        for (i, word) in words.iter().enumerate() {
+            self.word(offset + head + 8 * i)
+                .store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+        }
+        let tail = offset + head + 8 * words.len();
+        for (i, byte) in last.iter().enumerate() {
+            self.byte(tail + i).store(*byte, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Returns the address of `offset` if `len` bytes from there lie in the buffer.
+    fn checked(&self, offset: usize, len: usize) -> Result<*mut u8, OutOfBounds> {
+        let error = OutOfBounds { offset, len };
+        let end = offset.checked_add(len).ok_or(error)?;
+        if end > self.len {
+            return Err(error);
+        }
+        Ok(self.base.as_ptr().wrapping_add(offset))
+    }
+
+    /// Returns a byte; `offset` is in the buffer.
+    fn byte(&self, offset: usize) -> &AtomicU8 {
+        // SAFETY: `checked` has seen that the offset is in the buffer, which is in the mapped region and accessed by
+        // atomics only.
+        unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) }
+    }
+
+    /// Returns eight bytes; `offset` is in the buffer, with seven more behind it, and aligned.
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: `checked` has seen that the bytes are in the buffer; the callers begin at an aligned address. The
+        // region is accessed by atomics only.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+}

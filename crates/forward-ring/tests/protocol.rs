@@ -1,0 +1,318 @@
+//! Two sides that keep the protocol.
+
+mod common;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+
+use common::*;
+use forward_ring::{
+    Call, CallError, Client, Full, Geometry, OutOfBounds, SLOTS, Server, Token, UintrReply, opcode,
+};
+use proptest::prelude::*;
+
+#[test]
+fn a_call_goes_there_and_back_with_its_data() {
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    let token = client.reserve().unwrap();
+    client.buffer(&token).write(0, b"hello").unwrap();
+    let (number, args) = Call::Write { fd: 1, len: 5 }.encode();
+    let id = client.submit(token, number, args);
+    assert_eq!(client.poll(), Ok(None));
+
+    let request = server.next().unwrap().unwrap();
+    assert_eq!(request.call(4096), Ok(Call::Write { fd: 1, len: 5 }));
+    let mut data = [0; 5];
+    server.buffer(&request.token).read(0, &mut data).unwrap();
+    assert_eq!(&data, b"hello");
+    assert!(server.next().unwrap().is_none());
+    server.complete(request.token, 5).unwrap();
+
+    let (token, result) = client.poll().unwrap().unwrap();
+    assert_eq!((token.number(), result), (id, 5));
+    client.release(token);
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[test]
+fn a_client_has_as_many_calls_under_way_as_there_are_slots() {
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    for _ in 0..SLOTS {
+        let token = client.reserve().unwrap();
+        client.submit(token, opcode::NULL, [0; 4]);
+    }
+    assert_eq!(client.reserve(), Err(Full));
+    while let Some(request) = server.next().unwrap() {
+        server.complete(request.token, 0).unwrap();
+    }
+    // Polled but not released: the buffers are still the caller's.
+    let tokens: Vec<Token> = std::iter::from_fn(|| client.poll().unwrap())
+        .map(|(token, _)| token)
+        .collect();
+    assert_eq!(tokens.len(), SLOTS);
+    assert_eq!(client.reserve(), Err(Full));
+    tokens.into_iter().for_each(|token| client.release(token));
+    let token = client.reserve().unwrap();
+    client.release(token);
+}
+
+#[test]
+fn indices_run_over_their_width() {
+    let memory = SharedMemory::smallest();
+    for offset in [REQUEST_TAIL, REQUEST_HEAD, COMPLETION_TAIL, COMPLETION_HEAD] {
+        memory.scribble(offset, u32::MAX - 1);
+    }
+    let (mut client, mut server) = (memory.client(), memory.server());
+    for i in 0..100 {
+        exchange(&mut client, &mut server, i);
+    }
+    assert_eq!(memory.word(REQUEST_TAIL).load(Ordering::SeqCst), 98);
+}
+
+#[test]
+fn a_server_that_starts_anew_goes_on_where_the_last_one_stopped() {
+    let memory = SharedMemory::smallest();
+    let mut client = memory.client();
+    exchange(&mut client, &mut memory.server(), 1);
+    exchange(&mut client, &mut memory.server(), 2);
+}
+
+#[test]
+fn accesses_outside_a_buffer_are_refused() {
+    let memory = SharedMemory::smallest();
+    let mut client = memory.client();
+    let token = client.reserve().unwrap();
+    let buffer = client.buffer(&token);
+    assert_eq!(buffer.len(), 4096);
+    for (offset, len) in [(4096, 1), (4090, 7), (usize::MAX, 2), (0, 4097)] {
+        let mut data = vec![0; len];
+        assert_eq!(
+            buffer.read(offset, &mut data),
+            Err(OutOfBounds { offset, len })
+        );
+        assert_eq!(
+            buffer.write(offset, &data),
+            Err(OutOfBounds { offset, len })
+        );
+    }
+    buffer.write(4096, &[]).unwrap();
+    client.release(token);
+}
+
+#[test]
+fn buffers_do_not_overlap() {
+    let memory = SharedMemory::new(Geometry::for_channel(4 << 20).unwrap());
+    let mut client = memory.client();
+    let tokens: Vec<Token> = std::iter::from_fn(|| client.reserve().ok()).collect();
+    let len = client.geometry().buffer_len();
+    for token in &tokens {
+        client
+            .buffer(token)
+            .write(0, &vec![token.number() as u8; len])
+            .unwrap();
+    }
+    for token in &tokens {
+        let mut data = vec![0; len];
+        client.buffer(token).read(0, &mut data).unwrap();
+        assert!(data.iter().all(|&byte| byte == token.number() as u8));
+    }
+    tokens.into_iter().for_each(|token| client.release(token));
+    memory.assert_guards_are_intact();
+}
+
+#[test]
+fn a_hundred_thousand_calls_between_two_threads() {
+    const CALLS: u64 = 100_000;
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    let served = std::thread::spawn(move || {
+        let mut served = 0;
+        while served < CALLS {
+            let Some(request) = server.next().unwrap() else {
+                std::thread::yield_now();
+                continue;
+            };
+            let mut data = [0; 8];
+            server.buffer(&request.token).read(0, &mut data).unwrap();
+            assert_eq!(u64::from_le_bytes(data), request.args[0]);
+            server
+                .complete(request.token, request.args[0] as i64 + 1)
+                .unwrap();
+            served += 1;
+        }
+    });
+    let (mut sent, mut taken) = (0, 0);
+    let mut waiting = BTreeMap::new();
+    while taken < CALLS {
+        while sent < CALLS
+            && let Ok(token) = client.reserve()
+        {
+            client.buffer(&token).write(0, &sent.to_le_bytes()).unwrap();
+            let id = client.submit(token, opcode::NULL, [sent, 0, 0, 0]);
+            assert_eq!(waiting.insert(id, sent), None);
+            sent += 1;
+        }
+        while let Some((token, result)) = client.poll().unwrap() {
+            assert_eq!(waiting.remove(&token.number()), Some(result as u64 - 1));
+            client.release(token);
+            taken += 1;
+        }
+        std::thread::yield_now();
+    }
+    served.join().unwrap();
+    memory.assert_guards_are_intact();
+}
+
+fn exchange(client: &mut Client, server: &mut Server, value: u64) {
+    let token = client.reserve().unwrap();
+    client.submit(token, opcode::COUNTERS, [value, 0, 0, 0]);
+    let request = server.next().unwrap().unwrap();
+    assert_eq!(request.args[0], value);
+    server.complete(request.token, value as i64).unwrap();
+    let (token, result) = client.poll().unwrap().unwrap();
+    assert_eq!(result, value as i64);
+    client.release(token);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit(u64),
+    Take,
+    Complete(usize),
+    Poll,
+    Release,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => any::<u64>().prop_map(Step::Submit),
+        2 => Just(Step::Take),
+        2 => any::<usize>().prop_map(Step::Complete),
+        2 => Just(Step::Poll),
+        2 => Just(Step::Release),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_and_completions_arrive_once_and_in_order(steps in prop::collection::vec(step(), 1..400), start: u32) {
+        let memory = SharedMemory::smallest();
+        for offset in [REQUEST_TAIL, REQUEST_HEAD, COMPLETION_TAIL, COMPLETION_HEAD] {
+            memory.scribble(offset, start);
+        }
+        let (mut client, mut server) = (memory.client(), memory.server());
+        let (mut requests, mut completions) = (VecDeque::new(), VecDeque::new());
+        let (mut serving, mut taken) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Submit(value) => match client.reserve() {
+                    Ok(token) => {
+                        client.buffer(&token).write(3, &value.to_le_bytes()).unwrap();
+                        let id = client.submit(token, value as u32, [value, !value, 1, 2]);
+                        requests.push_back((id, value));
+                    }
+                    Err(Full) => prop_assert_eq!(client.in_flight() + taken.len(), SLOTS),
+                },
+                Step::Take => {
+                    let request = server.next().unwrap();
+                    let got = request.as_ref().map(|r| (r.token.number(), r.args[0]));
+                    prop_assert_eq!(got, requests.pop_front());
+                    if let Some(request) = request {
+                        let mut data = [0; 8];
+                        server.buffer(&request.token).read(3, &mut data).unwrap();
+                        prop_assert_eq!(u64::from_le_bytes(data), request.args[0]);
+                        prop_assert_eq!(request.opcode, request.args[0] as u32);
+                        prop_assert_eq!(request.args[1], !request.args[0]);
+                        serving.push(request);
+                    }
+                }
+                Step::Complete(choice) if !serving.is_empty() => {
+                    let request = serving.swap_remove(choice % serving.len());
+                    completions.push_back((request.token.number(), request.args[0] as i64));
+                    server.complete(request.token, request.args[0] as i64).unwrap();
+                }
+                Step::Poll => {
+                    let completion = client.poll().unwrap();
+                    let got = completion.as_ref().map(|(token, result)| (token.number(), *result));
+                    prop_assert_eq!(got, completions.pop_front());
+                    taken.extend(completion.map(|(token, _)| token));
+                }
+                Step::Release => {
+                    if let Some(token) = taken.pop() {
+                        client.release(token);
+                    }
+                }
+                Step::Complete(_) => {}
+            }
+        }
+        memory.assert_guards_are_intact();
+    }
+
+    #[test]
+    fn what_is_written_to_a_buffer_is_read_from_it(
+        offset in 0usize..5000, data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let memory = SharedMemory::smallest();
+        let mut client = memory.client();
+        let token = client.reserve().unwrap();
+        let buffer = client.buffer(&token);
+        let fits = offset + data.len() <= buffer.len();
+        prop_assert_eq!(buffer.write(offset, &data).is_ok(), fits);
+        let mut back = vec![0; data.len()];
+        prop_assert_eq!(buffer.read(offset, &mut back).is_ok(), fits);
+        if fits {
+            prop_assert_eq!(&back, &data);
+            let mut all = vec![0; buffer.len()];
+            buffer.read(0, &mut all).unwrap();
+            prop_assert_eq!(&all[offset..offset + data.len()], &data[..]);
+            prop_assert!(all[..offset].iter().chain(&all[offset + data.len()..]).all(|&byte| byte == 0));
+        }
+        client.release(token);
+    }
+
+    #[test]
+    fn decoded_calls_fit_the_buffer_and_encode_to_the_same(number in 0u32..110, args: [u64; 4], small: bool) {
+        let args = if small { args.map(|arg| arg % 10_000) } else { args };
+        match Call::decode(number, args, 4096) {
+            Ok(call) => {
+                if let Call::Read { len, .. } | Call::Write { len, .. } | Call::Open { path_len: len, .. } = call {
+                    prop_assert!(len <= 4096);
+                }
+                let (number, args) = call.encode();
+                prop_assert_eq!(Call::decode(number, args, 4096), Ok(call));
+            }
+            Err(error) => prop_assert!(matches!(error.errno(), -22 | -38)),
+        }
+    }
+
+    #[test]
+    fn a_uintr_reply_survives_its_encoding(slot: u8, vector: u8, wild: i64) {
+        let reply = UintrReply { slot, vector };
+        prop_assert_eq!(UintrReply::decode(reply.encode()), Some(reply));
+        prop_assert_eq!(UintrReply::decode(wild).is_some(), (0..=0xffff).contains(&wild));
+    }
+}
+
+#[test]
+fn a_negative_descriptor_is_a_call_and_a_wide_one_is_not() {
+    let call = Call::Close { fd: -1 };
+    assert_eq!(call.encode(), (opcode::CLOSE, [u64::MAX, 0, 0, 0]));
+    assert_eq!(
+        Call::decode(opcode::CLOSE, [0xffff_ffff, 0, 0, 0], 0),
+        Ok(call)
+    );
+    let wide = Call::decode(opcode::CLOSE, [1 << 32, 0, 0, 0], 0);
+    assert_eq!(
+        wide,
+        Err(CallError::InvalidArgument {
+            index: 0,
+            value: 1 << 32
+        })
+    );
+    assert_eq!(
+        Call::decode(5, [0; 4], 0),
+        Err(CallError::UnknownOpcode { opcode: 5 })
+    );
+}
