@@ -6,6 +6,8 @@
 
 pub mod bzimage;
 pub mod e820;
+pub mod elf_image;
+pub mod placement;
 mod range;
 
 pub use range::Range;

@@ -137,7 +137,10 @@ fn a_kernel_goes_where_it_likes_or_to_the_lowest_aligned_place() {
         Ok(Range::new(0x4020_0000, 0x37d_c000))
     );
     let wanted = kernel.preferred();
-    assert!(kernel.place(&[Range::new(0x20_0000, 0x380_0000)]).is_err(), "below its address");
+    assert!(
+        kernel.place(&[Range::new(0x20_0000, 0x380_0000)]).is_err(),
+        "below its address"
+    );
     assert_eq!(
         kernel.place(&[low, Range::new(0x4010_0000, 0x37d_c000)]),
         Err(BzImageError::DoesNotFit {
