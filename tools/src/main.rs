@@ -1,2 +1,216 @@
-//! The lab: emulator set-up, images, runs.
-fn main() {}
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `lab`: set up the emulated machine, build for it, boot it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use lab::image::BootImage;
+use lab::machine::{Console, Firmware, Machine, MachineSpec, Medium};
+use lab::run::{Echo, End, RunOutcome};
+use lab::{Lab, kernel_module, setup};
+
+const TIME_LIMIT_EXIT: u8 = 124;
+
+/// The lab: the emulated machine on which Isthmus runs every day.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// The workspace, when this program was moved away from it.
+    #[arg(long, global = true)]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make everything ready: host packages, emulator, self-test, Linux. Does only what is not done yet.
+    Setup,
+    /// Test the emulator again.
+    SelfTest,
+    /// Put a Multiboot2 kernel and modules on an ISO and boot it. Exits with 0 when the guest switched
+    /// the machine off or the awaited text came, 1 when something failed, 124 at the time limit.
+    Boot(BootOptions),
+    /// Build the kernel module in a folder; prints where it is.
+    KernelModule {
+        /// The folder with the sources and the Kbuild file.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct BootOptions {
+    /// The Multiboot2 ELF.
+    #[arg(long)]
+    kernel: PathBuf,
+    /// The kernel's command line.
+    #[arg(long, default_value = "")]
+    kernel_args: String,
+    /// A module: its name and its file. Can be given many times.
+    #[arg(long = "module", value_name = "NAME=PATH", value_parser = pair)]
+    modules: Vec<(String, String)>,
+    /// Processors.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
+    /// Memory in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    memory: u32,
+    /// Emulated instructions per emulated second.
+    #[arg(long, default_value_t = 10_000_000)]
+    ips: u64,
+    /// Instructions that a processor runs before the next one's turn.
+    #[arg(long, default_value_t = 16)]
+    quantum: u32,
+    /// Start by UEFI, not by the BIOS.
+    #[arg(long)]
+    uefi: bool,
+    /// A feature of the processor to leave out. Can be given many times.
+    #[arg(long = "exclude-feature", value_name = "FEATURE")]
+    exclude_features: Vec<String>,
+    /// A serial port to follow, com1 to com4, and what to call it; com1 alone when none is given.
+    #[arg(long = "label", value_name = "COM=LABEL", value_parser = console)]
+    consoles: Vec<Console>,
+    /// Follow port 0xe9 too.
+    #[arg(long)]
+    e9: bool,
+    /// Wall-clock seconds after which the machine is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    time_limit: u64,
+    /// Stop, content, when a line on any console has this text.
+    #[arg(long, value_name = "TEXT")]
+    until: Option<String>,
+    /// What to call the run: the folder of its files.
+    #[arg(long, default_value = "boot")]
+    name: String,
+}
+
+fn main() -> ExitCode {
+    match perform(Options::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(options: Options) -> Result<ExitCode> {
+    let lab = match &options.root {
+        Some(root) => Lab::at(root)?,
+        None => Lab::open()?,
+    };
+    match options.command {
+        Action::Setup => {
+            let (_, linux) = setup::all(&lab)?;
+            eprintln!(
+                "[lab] ready in {}, with Linux {}",
+                lab.dir().display(),
+                linux.release
+            );
+        }
+        Action::SelfTest => drop(setup::self_test(&lab)?),
+        Action::Boot(options) => return boot(&lab, options),
+        Action::KernelModule { folder } => {
+            let module = kernel_module::build(&lab, &setup::linux(&lab)?, &folder)?;
+            println!("{}", module.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn boot(lab: &Lab, options: BootOptions) -> Result<ExitCode> {
+    let emulator = setup::emulator(lab)?;
+    let firmware = if options.uefi {
+        Firmware::Uefi
+    } else {
+        Firmware::Bios
+    };
+    let mut image = BootImage::new(&options.kernel).kernel_args(&options.kernel_args);
+    for (name, path) in &options.modules {
+        image = image.module(name, path);
+    }
+    let iso = lab.image_path(&format!("{}.iso", options.name));
+    image.build(firmware, &iso)?;
+    let until = options.until.clone();
+    let name = options.name.clone();
+    let outcome = Machine::new(lab, &emulator, spec(options, firmware)).boot(
+        &name,
+        &Medium::Iso(iso),
+        Echo::Live,
+        |line| match &until {
+            Some(text) if line.text.contains(text) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        },
+    )?;
+    Ok(report(&outcome, until.as_deref()))
+}
+
+fn spec(options: BootOptions, firmware: Firmware) -> MachineSpec {
+    let mut consoles = options.consoles;
+    if consoles.is_empty() {
+        consoles.push(Console::new(1, "com1"));
+    }
+    MachineSpec {
+        cpus: options.cpus,
+        memory_mib: options.memory,
+        ips: options.ips,
+        quantum: options.quantum,
+        firmware,
+        exclude_features: options.exclude_features,
+        consoles,
+        e9: options.e9,
+        time_limit: Duration::from_secs(options.time_limit),
+    }
+}
+
+/// Says how the run ended, and turns it into an exit status.
+fn report(outcome: &RunOutcome<()>, until: Option<&str>) -> ExitCode {
+    let (words, code) = match &outcome.end {
+        End::Stopped(()) => ("the awaited text came".to_owned(), ExitCode::SUCCESS),
+        End::ShutDown if until.is_none() => {
+            ("the guest switched off".to_owned(), ExitCode::SUCCESS)
+        }
+        End::ShutDown => (
+            "the guest switched off, the awaited text never came".to_owned(),
+            ExitCode::FAILURE,
+        ),
+        End::Panicked(reason) => (format!("the emulator gave up: {reason}"), ExitCode::FAILURE),
+        End::Died(status) => (format!("the emulator died: {status}"), ExitCode::FAILURE),
+        End::TimeLimit => (
+            "the time limit was reached".to_owned(),
+            ExitCode::from(TIME_LIMIT_EXIT),
+        ),
+    };
+    eprintln!(
+        "[lab] {words} after {:.1} s; files in {}",
+        outcome.seconds,
+        outcome.folder.display()
+    );
+    if matches!(outcome.end, End::Panicked(_) | End::Died(_)) {
+        eprintln!(
+            "[lab] the end of the emulator's log:\n{}",
+            outcome.log_tail.join("\n")
+        );
+    }
+    code
+}
+
+fn pair(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn console(text: &str) -> Result<Console> {
+    let (port, label) = pair(text)?;
+    match port.as_str() {
+        "com1" => Ok(Console::new(1, label)),
+        "com2" => Ok(Console::new(2, label)),
+        "com3" => Ok(Console::new(3, label)),
+        "com4" => Ok(Console::new(4, label)),
+        _ => bail!("the serial ports are com1 to com4, not {port}"),
+    }
+}
