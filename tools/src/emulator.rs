@@ -4,6 +4,7 @@
 //! Versions before 3.1 execute SENDUIPI and UIRET wrongly and are refused.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,12 +46,13 @@ impl Emulator {
     pub(crate) fn find(lab: &Lab) -> Result<Option<Self>> {
         let place = if let Some(named) = env::var_os(BOCHS_VARIABLE).filter(|name| !name.is_empty())
         {
-            let program = PathBuf::from(named);
+            let program = own_code(PathBuf::from(named));
             check_version(&program)
                 .with_context(|| format!("{BOCHS_VARIABLE} names no usable Bochs"))?;
             Some(Place::Installed(program))
-        } else if let Some(program) =
-            find_program("bochs").filter(|program| check_version(program).is_ok())
+        } else if let Some(program) = find_program("bochs")
+            .map(own_code)
+            .filter(|program| check_version(program).is_ok())
         {
             Some(Place::Installed(program))
         } else {
@@ -105,7 +107,15 @@ impl Emulator {
     pub(crate) fn command(&self, rc: &Path) -> Command {
         let mut argv: Vec<PathBuf> = wrapper().iter().map(PathBuf::from).collect();
         match &self.place {
-            Place::Installed(program) => argv.push(program.clone()),
+            Place::Installed(program) => {
+                if let Some(cure) = &self.cure {
+                    // Not in this command's environment: what is put before the emulator is not cured.
+                    let mut preload = OsString::from("LD_PRELOAD=");
+                    preload.push(cure);
+                    argv.extend(["env".into(), preload.into()]);
+                }
+                argv.push(program.clone());
+            }
             Place::Private(root) => {
                 argv.push(root.join("usr/lib64/ld-linux-x86-64.so.2"));
                 argv.extend(["--library-path".into(), root.join(LIBRARIES)]);
@@ -121,21 +131,27 @@ impl Emulator {
             .args(["-q", "-f"])
             .arg(rc)
             .stdin(Stdio::null());
-        match &self.place {
-            Place::Private(root) => {
-                command.env(
-                    "LTDL_LIBRARY_PATH",
-                    root.join(LIBRARIES).join("bochs/plugins"),
-                );
-                command.env("BXSHARE", root.join("usr/share/bochs"));
-            }
-            Place::Installed(_) => {
-                if let Some(cure) = &self.cure {
-                    command.env("LD_PRELOAD", cure);
-                }
-            }
+        if let Place::Private(root) = &self.place {
+            command.env(
+                "LTDL_LIBRARY_PATH",
+                root.join(LIBRARIES).join("bochs/plugins"),
+            );
+            command.env("BXSHARE", root.join("usr/share/bochs"));
         }
         command
+    }
+}
+
+/// Returns the program behind Debian's wrapper script, which only adds a variable, or `program` itself.
+fn own_code(program: PathBuf) -> PathBuf {
+    let is_script = fs::read(&program).is_ok_and(|bytes| bytes.starts_with(b"#!"));
+    let mut behind = program.clone().into_os_string();
+    behind.push("-bin");
+    let behind = PathBuf::from(behind);
+    if is_script && behind.is_file() {
+        behind
+    } else {
+        program
     }
 }
 

@@ -10,8 +10,8 @@ pub struct LineSplitter {
 impl LineSplitter {
     /// Takes more bytes and returns the lines that they complete.
     ///
-    /// A line ends with a line feed; carriage returns before it, NULs and bytes that are not UTF-8
-    /// (replaced) do not count.
+    /// A line ends with a line feed. Carriage returns before it, NULs and a terminal's control
+    /// sequences are left out; bytes that are not UTF-8 are replaced.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         self.rest.extend_from_slice(bytes);
         let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else {
@@ -32,9 +32,15 @@ impl LineSplitter {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .trim_end_matches('\r')
-        .replace('\0', "")
+    let line = String::from_utf8_lossy(bytes);
+    let mut parts = line.trim_end_matches('\r').split("\x1b[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // What follows belongs to the terminal up to and with the first letter.
+        let end = part.find(|c| ('@'..='~').contains(&c));
+        text.push_str(end.map_or("", |end| &part[end + 1..]));
+    }
+    text.replace('\0', "")
 }
 
 #[cfg(test)]
@@ -62,5 +68,12 @@ mod tests {
     #[test]
     fn garbage_is_replaced_and_nuls_are_dropped() {
         assert_eq!(LineSplitter::default().push(b"a\xff\0b\n"), ["a\u{fffd}b"]);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_left_out() {
+        let bytes = b"\x1b[2J\x1b[01;01H\x1b[=3hBds\x1b[0mDxe [1]\r\n";
+        assert_eq!(LineSplitter::default().push(bytes), ["BdsDxe [1]"]);
+        assert_eq!(LineSplitter::default().push(b"cut \x1b[12\n"), ["cut "]);
     }
 }

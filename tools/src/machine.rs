@@ -152,6 +152,7 @@ impl MachineSpec {
             ],
             Firmware::Uefi => &[
                 "romimage: file=ovmf.fd, address=0xffc00000",
+                "vgaromimage: file=$BXSHARE/VGABIOS-lgpl-latest",
                 "fw_cfg: enabled=1",
                 // OVMF sets a 32-bit graphics mode otherwise, and the display dies of that.
                 "vga: extension=none",

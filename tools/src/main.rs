@@ -178,6 +178,10 @@ fn report(outcome: &RunOutcome<()>, until: Option<&str>) -> ExitCode {
             "the guest switched off, the awaited text never came".to_owned(),
             ExitCode::FAILURE,
         ),
+        End::TripleFault(words) => (
+            format!("a processor had a triple fault: {words}"),
+            ExitCode::FAILURE,
+        ),
         End::Panicked(reason) => (format!("the emulator gave up: {reason}"), ExitCode::FAILURE),
         End::Died(status) => (format!("the emulator died: {status}"), ExitCode::FAILURE),
         End::TimeLimit => (
@@ -190,7 +194,10 @@ fn report(outcome: &RunOutcome<()>, until: Option<&str>) -> ExitCode {
         outcome.seconds,
         outcome.folder.display()
     );
-    if matches!(outcome.end, End::Panicked(_) | End::Died(_)) {
+    if matches!(
+        outcome.end,
+        End::TripleFault(_) | End::Panicked(_) | End::Died(_)
+    ) {
         eprintln!(
             "[lab] the end of the emulator's log:\n{}",
             outcome.log_tail.join("\n")

@@ -28,6 +28,9 @@ const STARTS: u32 = 5;
 const LOG_LINES: usize = 30;
 /// The label of port 0xe9.
 const E9_LABEL: &str = "e9";
+const LOG_FILE: &str = "bochs.log";
+/// What the emulator's log has when a processor outside every guest can't deliver an exception.
+const TRIPLE_FAULT: &str = "3rd (";
 
 /// One line of a console.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +59,9 @@ pub enum End<V> {
     Stopped(V),
     /// The guest switched the machine off.
     ShutDown,
+    /// A processor stopped for good outside every guest: no handler could be reached (triple fault).
+    /// This is what the emulator said.
+    TripleFault(String),
     /// The emulator gave up, for this reason.
     Panicked(String),
     /// The emulator died of something else.
@@ -142,6 +148,7 @@ fn claim(folder: &Path) -> Result<File> {
 struct Running {
     child: Child,
     consoles: Vec<FollowedConsole>,
+    log: FollowedConsole,
     folder: PathBuf,
     started: Instant,
     echo: Echo,
@@ -171,11 +178,14 @@ impl Running {
             .stderr(errors)
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
+        let log = FollowedConsole::new("log", folder.join(LOG_FILE));
+        let (folder, started) = (folder.to_owned(), Instant::now());
         Ok(Self {
             child,
             consoles,
-            folder: folder.to_owned(),
-            started: Instant::now(),
+            log,
+            folder,
+            started,
             echo,
         })
     }
@@ -186,15 +196,25 @@ impl Running {
         on_line: &mut impl FnMut(&Line) -> ControlFlow<V>,
     ) -> Result<RunOutcome<V>> {
         let mut lines = Vec::new();
+        let mut log: Vec<String> = Vec::new();
         let mut verdict = None;
+        let mut fault = None;
         let mut exit_status = None;
-        while verdict.is_none() && exit_status.is_none() && self.started.elapsed() < time_limit {
+        let deadline = self.started + time_limit;
+        while verdict.is_none()
+            && fault.is_none()
+            && exit_status.is_none()
+            && Instant::now() < deadline
+        {
             thread::sleep(POLL_INTERVAL);
-            // Asked before the consoles are read, so that nothing written before the end is missed.
+            // Both are asked for before the consoles are read, so that nothing written before is missed.
             exit_status = self
                 .child
                 .try_wait()
                 .context("cannot ask for the emulator's end")?;
+            log.extend(self.log.read(exit_status.is_some())?);
+            fault = log.iter().find(|line| line.contains(TRIPLE_FAULT)).cloned();
+            log.drain(..log.len().saturating_sub(LOG_LINES));
             for line in self.read_lines(exit_status.is_some())? {
                 if verdict.is_none() {
                     verdict = on_line(&line).break_value();
@@ -207,23 +227,17 @@ impl Running {
             self.stop()?;
             lines.extend(self.read_lines(true)?);
         }
-        let log = fs::read(self.folder.join("bochs.log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let end = match (verdict, exit_status) {
-            (Some(verdict), _) => End::Stopped(verdict),
-            (None, Some(status)) => end_of(status, &log),
-            (None, None) => End::TimeLimit,
+        let end = match (verdict, fault, exit_status) {
+            (Some(verdict), _, _) => End::Stopped(verdict),
+            (None, Some(fault), _) => End::TripleFault(fault),
+            (None, None, Some(status)) => end_of(status, &log),
+            (None, None, None) => End::TimeLimit,
         };
-        let log: Vec<&str> = log.lines().collect();
-        let log_tail = log[log.len().saturating_sub(LOG_LINES)..]
-            .iter()
-            .map(|&line| line.to_owned())
-            .collect();
         Ok(RunOutcome {
             end,
             lines,
             exit_status,
-            log_tail,
+            log_tail: log,
             seconds,
             folder: self.folder.clone(),
         })
@@ -268,13 +282,10 @@ impl Drop for Running {
 }
 
 /// Reads the emulator's end out of its log: it exits with 1 both when the guest is done and when it gives up.
-fn end_of<V>(status: ExitStatus, log: &str) -> End<V> {
-    let panic = log
-        .lines()
-        .rev()
-        .find(|line| line.contains(">>PANIC<<") || line.contains("]PANIC"));
+fn end_of<V>(status: ExitStatus, log: &[String]) -> End<V> {
+    let panic = log.iter().rev().find(|line| line.contains(">>PANIC<<"));
     let is_requested = |line: &str| {
-        ["shutdown requested", "soft power off", "power off"]
+        ["shutdown requested", "power off"]
             .iter()
             .any(|words| line.to_lowercase().contains(words))
     };

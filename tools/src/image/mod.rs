@@ -127,7 +127,11 @@ impl BootImage {
 fn make_rescue(firmware: Firmware, tree: &Path, iso: &Path) -> Result<()> {
     let (platform, own_modules) = match firmware {
         Firmware::Bios => ("/usr/lib/grub/i386-pc", "biosdisk"),
-        Firmware::Uefi => ("/usr/lib/grub/x86_64-efi", "part_msdos part_gpt fat"),
+        // Its start-up looks for all kinds of partitions, and complains of each that it has no module for.
+        Firmware::Uefi => (
+            "/usr/lib/grub/x86_64-efi",
+            "fat part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_gpt part_msdos part_plan part_sun part_sunpc",
+        ),
     };
     let modules = format!("{GRUB_MODULES} {own_modules}");
     command::run(
