@@ -248,6 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_no_kind_are_left_out() {
+        let machine = [entry(0, 0x1000, 0), entry(0x1000, 0x2000, 1)];
+        let source = E820Source {
+            machine: &machine,
+            memory: &[Range::new(0, 0x2000)],
+            tables: NO_TABLES,
+            has_devices: true,
+        };
+        assert_eq!(
+            build(&source).unwrap().as_slice(),
+            [entry(0x1000, 0x2000, 1)]
+        );
+    }
+
+    #[test]
     fn too_many_entries_are_refused() {
         let machine: Vec<_> = (0..129)
             .map(|i| entry(i * 0x2000, i * 0x2000 + 0x1000, 2))

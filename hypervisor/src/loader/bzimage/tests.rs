@@ -149,6 +149,11 @@ fn a_kernel_goes_where_it_likes_or_to_the_lowest_aligned_place() {
         })
     );
 
+    let carefree = with(0x258, &[0; 8]);
+    let carefree = BzImage::parse(&carefree).unwrap();
+    let from_page_one = Range::new(0x1000, 0x1000_0000);
+    assert_eq!(carefree.place(&[from_page_one]).unwrap().base, 0x20_0000);
+
     let fixed = with(0x234, &[0]);
     assert_eq!(
         BzImage::parse(&fixed).unwrap().place(&[elsewhere]),
