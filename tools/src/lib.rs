@@ -29,6 +29,8 @@
 mod apt_sources;
 mod command;
 pub mod emulator;
+mod emulator_log;
+mod followed_file;
 mod host_packages;
 pub mod image;
 pub mod kernel_module;

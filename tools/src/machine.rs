@@ -139,7 +139,14 @@ impl MachineSpec {
         if self.e9 {
             line("port_e9_hack: enabled=1".into());
         }
-        line("log: bochs.log\npanic: action=fatal\nerror: action=report\ninfo: action=ignore\ndebug: action=ignore".into());
+        // What a processor says includes its registers at a triple fault; the devices only chatter.
+        let processors: String = (0..self.cpus)
+            .map(|cpu| format!(", cpu{cpu}=report"))
+            .collect();
+        line(format!(
+            "log: bochs.log\npanic: action=fatal\nerror: action=report\ninfo: action=ignore{processors}\n\
+             debug: action=ignore"
+        ));
         text
     }
 
@@ -246,6 +253,7 @@ mod tests {
             "com3: enabled=1, mode=file, dev=com3.log",
             "ata0-master: type=cdrom, path=\"/boot.iso\", status=inserted",
             "port_e9_hack: enabled=1",
+            "info: action=ignore, cpu0=report, cpu1=report, cpu2=report, cpu3=report",
         ] {
             assert!(has_line(&spec, line), "{line}");
         }

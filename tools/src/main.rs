@@ -194,10 +194,7 @@ fn report(outcome: &RunOutcome<()>, until: Option<&str>) -> ExitCode {
         outcome.seconds,
         outcome.folder.display()
     );
-    if matches!(
-        outcome.end,
-        End::TripleFault(_) | End::Panicked(_) | End::Died(_)
-    ) {
+    if !matches!(outcome.end, End::Stopped(()) | End::ShutDown) {
         eprintln!(
             "[lab] the end of the emulator's log:\n{}",
             outcome.log_tail.join("\n")

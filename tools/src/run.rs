@@ -6,31 +6,30 @@
 //! the caller has seen enough, the emulator has ended, or the time limit is reached.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::say;
+use crate::emulator_log::{EmulatorLog, Last};
+use crate::followed_file::FollowedFile;
 use crate::layout;
-use crate::lines::LineSplitter;
 use crate::machine::{Machine, Medium};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the emulator is started again when its display kills it at the start.
 const STARTS: u32 = 5;
-/// How many lines of the emulator's log an outcome keeps.
-const LOG_LINES: usize = 30;
 /// The label of port 0xe9.
 const E9_LABEL: &str = "e9";
 const LOG_FILE: &str = "bochs.log";
-/// What the emulator's log has when a processor outside every guest can't deliver an exception.
-const TRIPLE_FAULT: &str = "3rd (";
+/// How long the emulator may take to write down its processors' registers before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// One line of a console.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +78,8 @@ pub struct RunOutcome<V> {
     pub lines: Vec<Line>,
     /// How the emulator ended; none when it was stopped from here.
     pub exit_status: Option<ExitStatus>,
-    /// The end of the emulator's own log.
+    /// The end of the emulator's own log. Except after [`End::Stopped`] it has every processor's registers
+    /// (one processor's after a triple fault).
     pub log_tail: Vec<String>,
     /// How long it took.
     pub seconds: f64,
@@ -147,8 +147,8 @@ fn claim(folder: &Path) -> Result<File> {
 /// A machine that is on.
 struct Running {
     child: Child,
-    consoles: Vec<FollowedConsole>,
-    log: FollowedConsole,
+    consoles: Vec<(String, FollowedFile)>,
+    log: EmulatorLog,
     folder: PathBuf,
     started: Instant,
     echo: Echo,
@@ -162,14 +162,19 @@ impl Running {
         let sink =
             File::create(&output).with_context(|| format!("cannot make {}", output.display()))?;
         let errors = sink.try_clone().context("cannot share the output's file")?;
-        let mut consoles: Vec<FollowedConsole> = machine
+        let mut consoles: Vec<(String, FollowedFile)> = machine
             .spec
             .consoles
             .iter()
-            .map(|console| FollowedConsole::new(&console.label, folder.join(console.file_name())))
+            .map(|console| {
+                (
+                    console.label.clone(),
+                    FollowedFile::new(folder.join(console.file_name())),
+                )
+            })
             .collect();
         if machine.spec.e9 {
-            consoles.push(FollowedConsole::new(E9_LABEL, output));
+            consoles.push((E9_LABEL.to_owned(), FollowedFile::new(output)));
         }
         let mut command = machine.emulator.command(&rc);
         let child = command
@@ -178,7 +183,7 @@ impl Running {
             .stderr(errors)
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        let log = FollowedConsole::new("log", folder.join(LOG_FILE));
+        let log = EmulatorLog::new(folder.join(LOG_FILE));
         let (folder, started) = (folder.to_owned(), Instant::now());
         Ok(Self {
             child,
@@ -196,63 +201,68 @@ impl Running {
         on_line: &mut impl FnMut(&Line) -> ControlFlow<V>,
     ) -> Result<RunOutcome<V>> {
         let mut lines = Vec::new();
-        let mut log: Vec<String> = Vec::new();
         let mut verdict = None;
-        let mut fault = None;
         let mut exit_status = None;
         let deadline = self.started + time_limit;
-        while verdict.is_none()
-            && fault.is_none()
-            && exit_status.is_none()
-            && Instant::now() < deadline
-        {
+        while verdict.is_none() && exit_status.is_none() && Instant::now() < deadline {
             thread::sleep(POLL_INTERVAL);
             // Both are asked for before the consoles are read, so that nothing written before is missed.
-            exit_status = self
-                .child
-                .try_wait()
-                .context("cannot ask for the emulator's end")?;
-            log.extend(self.log.read(exit_status.is_some())?);
-            fault = log.iter().find(|line| line.contains(TRIPLE_FAULT)).cloned();
-            log.drain(..log.len().saturating_sub(LOG_LINES));
+            exit_status = self.try_wait()?;
+            let has_fault = matches!(
+                self.log.read(exit_status.is_some())?,
+                Some(Last::TripleFault(_))
+            );
             for line in self.read_lines(exit_status.is_some())? {
                 if verdict.is_none() {
                     verdict = on_line(&line).break_value();
                 }
                 lines.push(line);
             }
+            if has_fault {
+                break;
+            }
         }
         let seconds = self.started.elapsed().as_secs_f64();
-        if exit_status.is_none() {
-            self.stop()?;
-            lines.extend(self.read_lines(true)?);
-        }
-        let end = match (verdict, fault, exit_status) {
-            (Some(verdict), _, _) => End::Stopped(verdict),
-            (None, Some(fault), _) => End::TripleFault(fault),
-            (None, None, Some(status)) => end_of(status, &log),
-            (None, None, None) => End::TimeLimit,
+        let end = match (verdict, self.log.last(), exit_status) {
+            (Some(verdict), ..) => End::Stopped(verdict),
+            (None, Some(Last::TripleFault(words)), _) => End::TripleFault(words.clone()),
+            (None, Some(Last::Panic(words)), Some(_)) => End::Panicked(words.clone()),
+            (None, Some(Last::ShutDown), Some(_)) => End::ShutDown,
+            (None, None, Some(status)) => End::Died(status),
+            (None, _, None) => End::TimeLimit,
         };
+        if exit_status.is_none() {
+            self.stop(matches!(end, End::TimeLimit))?;
+            lines.extend(self.read_lines(true)?);
+            self.log.read(true)?;
+        }
+        let (log_tail, folder) = (self.log.take_tail(), self.folder.clone());
         Ok(RunOutcome {
             end,
             lines,
             exit_status,
-            log_tail: log,
+            log_tail,
             seconds,
-            folder: self.folder.clone(),
+            folder,
         })
+    }
+
+    fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .context("cannot ask for the emulator's end")
     }
 
     fn read_lines(&mut self, is_last: bool) -> Result<Vec<Line>> {
         let seconds = self.started.elapsed().as_secs_f64();
         let mut lines = Vec::new();
-        for (index, console) in self.consoles.iter_mut().enumerate() {
-            for text in console.read(is_last)? {
+        for (index, (label, file)) in self.consoles.iter_mut().enumerate() {
+            for text in file.read(is_last)? {
                 if self.echo == Echo::Live {
-                    print_line(&console.label, index, &text);
+                    print_line(label, index, &text);
                 }
                 lines.push(Line {
-                    label: console.label.clone(),
+                    label: label.clone(),
                     text,
                     seconds,
                 });
@@ -262,7 +272,20 @@ impl Running {
     }
 
     /// Ends the emulator, this one child, and waits until it is gone.
-    fn stop(&mut self) -> Result<()> {
+    ///
+    /// With `has_last_words` it is interrupted first, and so writes all processors' registers to its log.
+    fn stop(&mut self, has_last_words: bool) -> Result<()> {
+        let interrupt = || {
+            Command::new("kill")
+                .args(["-INT", &self.child.id().to_string()])
+                .status()
+        };
+        if has_last_words && interrupt().is_ok_and(|status| status.success()) {
+            let deadline = Instant::now() + LAST_WORDS;
+            while Instant::now() < deadline && self.try_wait()?.is_none() {
+                thread::sleep(POLL_INTERVAL);
+            }
+        }
         // It may have ended by itself just now, which is as good.
         let _ = self.child.kill();
         self.child
@@ -276,24 +299,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             // Nobody is left to hear of an error here.
-            let _ = self.stop();
+            let _ = self.stop(false);
         }
-    }
-}
-
-/// Reads the emulator's end out of its log: it exits with 1 both when the guest is done and when it gives up.
-fn end_of<V>(status: ExitStatus, log: &[String]) -> End<V> {
-    let panic = log.iter().rev().find(|line| line.contains(">>PANIC<<"));
-    let is_requested = |line: &str| {
-        ["shutdown requested", "power off"]
-            .iter()
-            .any(|words| line.to_lowercase().contains(words))
-    };
-    match panic {
-        Some(line) if is_requested(line) => End::ShutDown,
-        Some(line) => End::Panicked(line.trim().to_owned()),
-        None if status.code() == Some(0) || status.code() == Some(1) => End::ShutDown,
-        None => End::Died(status),
     }
 }
 
@@ -310,41 +317,4 @@ fn print_line(label: &str, index: usize, text: &str) {
     } else {
         writeln!(out, "[{label}] {text}")
     };
-}
-
-/// A file that the emulator writes and that is read as it grows.
-struct FollowedConsole {
-    label: String,
-    path: PathBuf,
-    file: Option<File>,
-    splitter: LineSplitter,
-}
-
-impl FollowedConsole {
-    fn new(label: &str, path: PathBuf) -> Self {
-        Self {
-            label: label.to_owned(),
-            path,
-            file: None,
-            splitter: LineSplitter::default(),
-        }
-    }
-
-    /// Returns the lines that are new; with `is_last`, an unfinished one too.
-    fn read(&mut self, is_last: bool) -> Result<Vec<String>> {
-        if self.file.is_none() {
-            // The emulator makes it when it starts; until then there is nothing to read.
-            self.file = File::open(&self.path).ok();
-        }
-        let mut bytes = Vec::new();
-        if let Some(file) = &mut self.file {
-            file.read_to_end(&mut bytes)
-                .with_context(|| format!("cannot read {}", self.path.display()))?;
-        }
-        let mut lines = self.splitter.push(&bytes);
-        if is_last {
-            lines.extend(self.splitter.finish());
-        }
-        Ok(lines)
-    }
 }
