@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The local APIC: end of interrupt and a periodic tick from the TSC-deadline timer. (SDM 3A, "APIC")
+
+use x86_64::registers::model_specific::Msr;
+
+use super::cpu;
+use crate::interrupts;
+
+/// Where the xAPIC's registers are mapped.
+pub const XAPIC_BASE: u64 = 0xfee0_0000;
+
+const X2APIC_MSR_BASE: u32 = 0x800;
+const IA32_TSC_DEADLINE: u32 = 0x6e0;
+
+/// Register numbers: MSR 800H + n, or byte offset 16 * n.
+const ID: u32 = 0x02;
+const TASK_PRIORITY: u32 = 0x08;
+const EOI: u32 = 0x0b;
+const SPURIOUS_VECTOR: u32 = 0x0f;
+const ERROR_STATUS: u32 = 0x28;
+const LVT_TIMER: u32 = 0x32;
+const LVT_LINT0: u32 = 0x35;
+const LVT_LINT1: u32 = 0x36;
+const LVT_ERROR: u32 = 0x37;
+
+const LVT_MASKED: u32 = 1 << 16;
+const LVT_TSC_DEADLINE: u32 = 0b10 << 17;
+const APIC_ENABLE: u32 = 1 << 8;
+
+/// The local APIC of this CPU.
+#[derive(Debug)]
+pub struct Apic {
+    is_x2apic: bool,
+    period: u64,
+    deadline: u64,
+}
+
+impl Apic {
+    /// Enables the APIC and ticks every `period` of the time-stamp counter.
+    ///
+    /// The mode is what the hypervisor says: it is the same for all cells and never changes. In xAPIC mode the registers
+    /// must be mapped already.
+    pub fn start(is_x2apic: bool, period: u64) -> Self {
+        let mut apic = Self {
+            is_x2apic,
+            period,
+            deadline: cpu::tsc(),
+        };
+        for (register, value) in [
+            (
+                SPURIOUS_VECTOR,
+                APIC_ENABLE | u32::from(interrupts::SPURIOUS),
+            ),
+            (TASK_PRIORITY, 0),
+            (LVT_LINT0, LVT_MASKED),
+            (LVT_LINT1, LVT_MASKED),
+            (LVT_ERROR, u32::from(interrupts::APIC_ERROR)),
+            (LVT_TIMER, LVT_TSC_DEADLINE | u32::from(interrupts::TIMER)),
+        ] {
+            apic.write(register, value);
+        }
+        // An xAPIC write is a store, which must not pass the WRMSR that arms the timer. (SDM 3A, "TSC-Deadline Mode")
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+        apic.next_tick();
+        apic
+    }
+
+    /// Arms the timer for the next tick; ticks that were missed are left out.
+    pub fn next_tick(&mut self) {
+        self.deadline = (self.deadline + self.period).max(cpu::tsc() + 1);
+        // SAFETY: the timer raises a vector that has a gate.
+        unsafe { Msr::new(IA32_TSC_DEADLINE).write(self.deadline) };
+    }
+
+    /// Ends the interrupt in service.
+    pub fn end_of_interrupt(&mut self) {
+        self.write(EOI, 0);
+    }
+
+    /// Returns this CPU's APIC ID.
+    pub fn id(&self) -> u32 {
+        let id = self.read(ID);
+        if self.is_x2apic { id } else { id >> 24 }
+    }
+
+    /// Tells the mode.
+    pub fn is_x2apic(&self) -> bool {
+        self.is_x2apic
+    }
+
+    /// Returns the errors since the last call.
+    pub fn take_errors(&mut self) -> u32 {
+        self.write(ERROR_STATUS, 0);
+        self.read(ERROR_STATUS)
+    }
+
+    fn read(&self, register: u32) -> u32 {
+        if self.is_x2apic {
+            // SAFETY: reads a register of the local APIC, which is in x2APIC mode.
+            unsafe { Msr::new(X2APIC_MSR_BASE + register).read() as u32 }
+        } else {
+            // SAFETY: the page is mapped uncached and holds the local APIC's registers.
+            unsafe { xapic_register(register).read_volatile() }
+        }
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        if self.is_x2apic {
+            // SAFETY: the registers that this module writes raise only vectors that have gates.
+            unsafe { Msr::new(X2APIC_MSR_BASE + register).write(u64::from(value)) };
+        } else {
+            // SAFETY: as for `read` and for the MSR.
+            unsafe { xapic_register(register).write_volatile(value) };
+        }
+    }
+}
+
+fn xapic_register(register: u32) -> *mut u32 {
+    core::ptr::with_exposed_provenance_mut(XAPIC_BASE as usize + 16 * register as usize)
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Control registers, features, and waiting.
+
+use core::arch::asm;
+use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hv_abi::cpuid::{SIGNATURE, SIGNATURE_LEAF};
+use uintr::CPUID_7_0_EDX_UINTR;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
+
+const CPUID_7_0_EBX_SMEP: u32 = 1 << 7;
+const CPUID_7_0_EBX_SMAP: u32 = 1 << 20;
+const CPUID_1_ECX_TSC_DEADLINE: u32 = 1 << 24;
+
+/// No interrupt came: value of [`IDLE_VECTOR`].
+const NO_VECTOR: u64 = u64::MAX;
+
+/// Vector of the interrupt that ended [`wait_for_interrupt`]; written by the stub in [`super::trap`].
+pub static IDLE_VECTOR: AtomicU64 = AtomicU64::new(NO_VECTOR);
+
+/// What the processor offers, as far as this kernel cares. Asked for once: CPUID is a VM exit.
+#[derive(Clone, Copy, Debug)]
+pub struct Features {
+    /// User interrupts.
+    pub has_uintr: bool,
+    /// The local APIC's timer has TSC-deadline mode.
+    pub has_tsc_deadline: bool,
+    /// The hypervisor answers hypercalls.
+    pub has_hypervisor: bool,
+    has_smep: bool,
+    has_smap: bool,
+}
+
+impl Features {
+    /// Reads them from CPUID.
+    pub fn read() -> Self {
+        let (basic, extended) = (__cpuid(1), __cpuid_count(7, 0));
+        Self {
+            has_uintr: extended.edx & CPUID_7_0_EDX_UINTR != 0,
+            has_tsc_deadline: basic.ecx & CPUID_1_ECX_TSC_DEADLINE != 0,
+            has_hypervisor: has_hypervisor(),
+            has_smep: extended.ebx & CPUID_7_0_EBX_SMEP != 0,
+            has_smap: extended.ebx & CPUID_7_0_EBX_SMAP != 0,
+        }
+    }
+}
+
+/// Tells whether this is a cell of the hypervisor. (docs/interfaces.md, "Entry of a cell")
+fn has_hypervisor() -> bool {
+    let leaf = __cpuid(SIGNATURE_LEAF);
+    let words = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes);
+    words.as_flattened() == SIGNATURE
+}
+
+/// Turns on what the kernel's mappings rely on: no-execute pages, write protection, and no use of user memory.
+/// [`super::entry`] has enabled SSE before.
+pub fn enable_protection(features: Features) {
+    // SAFETY: the kernel's mappings know no-execute, it never writes to what it has mapped read-only, and it reaches
+    // a program's memory through mappings of its own only.
+    unsafe {
+        Efer::update(|flags| {
+            *flags |= EferFlags::NO_EXECUTE_ENABLE | EferFlags::SYSTEM_CALL_EXTENSIONS
+        });
+        Cr0::update(|flags| *flags |= Cr0Flags::WRITE_PROTECT);
+        Cr4::update(|flags| {
+            flags.set(
+                Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+                features.has_smep,
+            );
+            flags.set(
+                Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
+                features.has_smap,
+            );
+        });
+    }
+}
+
+/// Returns the time-stamp counter.
+pub fn tsc() -> u64 {
+    // SAFETY: RDTSC only reads a counter.
+    unsafe { _rdtsc() }
+}
+
+/// Waits for an interrupt and returns its vector, with interrupts disabled again. May return without one.
+///
+/// Whatever became pending before, while interrupts were disabled, ends the wait at once: STI keeps them disabled
+/// for one more instruction, so none is taken between the caller's last look and HLT. (SDM 2, "STI")
+pub fn wait_for_interrupt() -> Option<u8> {
+    IDLE_VECTOR.store(NO_VECTOR, Ordering::Relaxed);
+    // SAFETY: interrupts are enabled for HLT only. The stub of an interrupt runs on a stack of its own, changes no
+    // register and no memory but IDLE_VECTOR, and returns with interrupts disabled.
+    unsafe { asm!("sti", "hlt", "cli") };
+    u8::try_from(IDLE_VECTOR.load(Ordering::Relaxed)).ok()
+}
+
+/// Stops this CPU.
+pub fn halt_forever() -> ! {
+    loop {
+        // SAFETY: with interrupts disabled nothing runs any more.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}

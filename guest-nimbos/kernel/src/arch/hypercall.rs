@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! VMCALL. (docs/interfaces.md, "Hypercalls")
+
+use core::arch::asm;
+
+use hv_abi::hypercall::{CPU_GET_INFO, CPU_STAT_BASE, errno, stat};
+
+use super::cpu::Features;
+
+/// Returns the VM exits of the CPU with `apic_id`, this one included, or a negative errno: -ENOENT where
+/// there is no hypervisor.
+pub fn vm_exits(features: Features, apic_id: u32) -> i64 {
+    if !features.has_hypervisor {
+        return errno::ENOENT;
+    }
+    // SAFETY: CPU_GET_INFO returns a number and changes nothing.
+    unsafe {
+        call(
+            CPU_GET_INFO,
+            u64::from(apic_id),
+            CPU_STAT_BASE + stat::TOTAL,
+        )
+    }
+}
+
+/// Calls the hypervisor.
+///
+/// # Safety
+/// The call with these arguments leaves this kernel's memory alone, or what it writes is meant to be written.
+unsafe fn call(code: u64, first: u64, second: u64) -> i64 {
+    let result: i64;
+    // SAFETY: the hypervisor preserves all registers but RAX; the rest is the caller's promise.
+    unsafe {
+        asm!("vmcall", inlateout("rax") code => result, in("rdi") first, in("rsi") second,
+            options(nostack));
+    }
+    result
+}

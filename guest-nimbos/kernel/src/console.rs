@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cell's console: a 16550 UART at an I/O port, polled.
+//!
+//! The kernel's own lines begin with `nimbos: ` and are printed by [`say!`]. A program writes to the same UART by way
+//! of its standard error, unchanged.
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use crate::arch::uart;
+
+/// First port of the UART; 0 while there is none.
+static PORT: AtomicU16 = AtomicU16::new(0);
+
+/// Prints a line of the kernel's log.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::console::print_line(format_args!($($text)*))
+    };
+}
+
+/// Programs the UART at `port` (115200 8N1) and uses it from now on. Without one everything printed is lost.
+pub fn init(port: Option<u16>) {
+    if let Some(port) = port {
+        uart::init(port);
+        PORT.store(port, Ordering::Relaxed);
+    }
+}
+
+/// Prints a line of the kernel's log; see [`say!`].
+pub fn print_line(text: fmt::Arguments<'_>) {
+    // The console's `write_str` does not fail.
+    let _ = writeln!(Console, "nimbos: {text}");
+}
+
+/// Prints bytes as they are, but for a carriage return before each line feed.
+pub fn write(bytes: &[u8]) {
+    let port = PORT.load(Ordering::Relaxed);
+    if port == 0 {
+        return;
+    }
+    for &byte in bytes {
+        if byte == b'\n' {
+            uart::send(port, b'\r');
+        }
+        uart::send(port, byte);
+    }
+}
+
+struct Console;
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write(text.as_bytes());
+        Ok(())
+    }
+}

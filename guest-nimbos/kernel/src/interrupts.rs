@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Interrupts: their vectors, and what each one does.
+
+use uintr::Upid;
+
+use crate::arch::apic::Apic;
+use crate::arch::cpu;
+
+/// Notification of the channel's server. Not UINV, so that it arrives as an ordinary interrupt; the number is cRTOS's.
+pub const NOTIFICATION: u8 = 41;
+/// The local APIC's timer.
+pub const TIMER: u8 = 0xf0;
+/// Error of the local APIC.
+pub const APIC_ERROR: u8 = 0xf2;
+/// Spurious interrupt of the local APIC; it is not ended with an EOI.
+pub const SPURIOUS: u8 = 0xff;
+
+/// Ticks of the timer in a second.
+pub const TICKS_PER_SECOND: u32 = 100;
+
+/// The interrupt side of the kernel. An interrupt is taken in user mode or in [`Self::wait`] only, and then handled
+/// here like any other event.
+pub struct Interrupts {
+    apic: Apic,
+    ticks: u64,
+    /// Where the channel's server posts.
+    inbox: Option<&'static Upid>,
+    received: u64,
+}
+
+impl Interrupts {
+    /// Starts with the timer running.
+    pub fn new(apic: Apic) -> Self {
+        Self {
+            apic,
+            ticks: 0,
+            inbox: None,
+            received: 0,
+        }
+    }
+
+    /// Directs the notifications of `inbox` here.
+    pub fn set_inbox(&mut self, inbox: &'static Upid) {
+        inbox.reset();
+        inbox.init(
+            NOTIFICATION,
+            uintr::ndst(self.apic.id(), self.apic.is_x2apic()),
+        );
+        self.inbox = Some(inbox);
+    }
+
+    /// Returns the ticks of the timer since the start.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Returns how many notifications came.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Returns the APIC ID of this CPU.
+    pub fn apic_id(&self) -> u32 {
+        self.apic.id()
+    }
+
+    /// Waits for an interrupt and handles it. Whatever the caller looked at before calling, an interrupt that came
+    /// since then ends the wait.
+    pub fn wait(&mut self) {
+        if let Some(vector) = cpu::wait_for_interrupt() {
+            self.handle(vector);
+        }
+    }
+
+    /// Handles an interrupt that the local APIC has in service.
+    pub fn handle(&mut self, vector: u8) {
+        match vector {
+            TIMER => {
+                self.ticks += 1;
+                self.apic.next_tick();
+            }
+            NOTIFICATION => self.take_notification(),
+            APIC_ERROR => say!("local APIC error {:#x}", self.apic.take_errors()),
+            SPURIOUS => return,
+            vector => say!("unexpected interrupt {vector:#x}"),
+        }
+        self.apic.end_of_interrupt();
+    }
+
+    /// Makes the inbox ready for the next notification; what it announces is found in the ring, afterwards.
+    fn take_notification(&mut self) {
+        self.received += 1;
+        if let Some(inbox) = self.inbox {
+            // The requests say no more than that there is something.
+            let _ = inbox.take_requests();
+        }
+    }
+}
+
+/// Returns the manual's name of a processor exception. (SDM 3A, "Exceptions and Interrupts")
+pub fn exception_name(vector: u8) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug exception",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound range exceeded",
+        6 => "invalid opcode",
+        7 => "device not available",
+        8 => "double fault",
+        10 => "invalid TSS",
+        11 => "segment not present",
+        12 => "stack fault",
+        13 => "general protection",
+        14 => "page fault",
+        16 => "x87 floating-point error",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD floating-point exception",
+        20 => "virtualization exception",
+        21 => "control protection",
+        _ => "unknown exception",
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The parts of the NimbOS co-kernel that are pure logic: what a file, a program or the other side of a channel says
+//! is checked here, without touching the machine, and tested on the host.
+//!
+//! The kernel itself is the binary beside this library (`main.rs`).
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod archive;
+pub mod clock;
+pub mod command_line;
+pub mod frames;
+pub mod layout;
+pub mod program;
+pub mod reply;
+pub mod stack;
+pub mod user_memory;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The stack with which a program starts.
+//!
+//! As Linux has it: the number of arguments at RSP, their addresses and a zero, an empty environment, an empty
+//! auxiliary vector; the strings above. RSP is a multiple of 16. (System V ABI, "Initial Stack and Register State")
+
+const WORD: usize = 8;
+/// Words beside the addresses of the arguments: their number, zero, environment, auxiliary vector.
+const FIXED_WORDS: usize = 5;
+
+/// Puts arguments on top of `stack`, whose end the program sees at the address `top` (a multiple of 16), and returns
+/// the stack pointer, or `None` if they do not fit.
+pub fn put_arguments<'a>(
+    stack: &mut [u8],
+    top: u64,
+    arguments: impl Iterator<Item = &'a str> + Clone,
+) -> Option<u64> {
+    let (mut count, mut strings_len) = (0, 0);
+    for argument in arguments.clone() {
+        count += 1;
+        strings_len += argument.len() + 1;
+    }
+    let words_len = (FIXED_WORDS + count) * WORD;
+    let used = (strings_len + words_len).next_multiple_of(16);
+    let start = stack.len().checked_sub(used)?;
+    let bottom = top.checked_sub(used as u64)?;
+    let (words, strings) = stack[start..].split_at_mut(words_len);
+    words.fill(0);
+    strings.fill(0);
+
+    let mut words = words.chunks_exact_mut(WORD);
+    let mut put = |value: u64| {
+        let word = words.next().expect("the words were counted");
+        word.copy_from_slice(&value.to_le_bytes());
+    };
+    put(count as u64);
+    let mut offset = 0;
+    for argument in arguments {
+        put(bottom + (words_len + offset) as u64);
+        strings[offset..][..argument.len()].copy_from_slice(argument.as_bytes());
+        offset += argument.len() + 1;
+    }
+    Some(bottom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOP: u64 = 0x1000_0000;
+
+    fn word(stack: &[u8], address: u64) -> u64 {
+        let offset = stack.len() - (TOP - address) as usize;
+        u64::from_le_bytes(stack[offset..][..8].try_into().unwrap())
+    }
+
+    #[test]
+    fn the_arguments_are_found_from_the_stack_pointer() {
+        let mut stack = [0xaa; 256];
+        let arguments = ["demo", "", "two"];
+        let rsp = put_arguments(&mut stack, TOP, arguments.into_iter()).unwrap();
+        assert_eq!(rsp % 16, 0);
+        assert_eq!(word(&stack, rsp), 3);
+        for (i, argument) in arguments.into_iter().enumerate() {
+            let address = word(&stack, rsp + 8 * (i as u64 + 1));
+            let offset = stack.len() - (TOP - address) as usize;
+            assert_eq!(&stack[offset..][..argument.len()], argument.as_bytes());
+            assert_eq!(stack[offset + argument.len()], 0);
+        }
+        // End of arguments, environment, auxiliary vector.
+        for i in 4..8 {
+            assert_eq!(word(&stack, rsp + 8 * i), 0);
+        }
+    }
+
+    #[test]
+    fn arguments_that_do_not_fit_are_refused() {
+        assert!(put_arguments(&mut [0; 32], TOP, [""; 1].into_iter()).is_none());
+        assert!(put_arguments(&mut [0; 64], TOP, ["0123456789abcdef"; 2].into_iter()).is_none());
+        assert!(put_arguments(&mut [0; 64], 32, ["a"].into_iter()).is_none());
+        assert!(put_arguments(&mut [0; 64], TOP, ["a"].into_iter()).is_some());
+    }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A program's memory, as the kernel sees it: which user addresses exist, and where their bytes are.
+//!
+//! The kernel never uses a user address as a pointer. [`RegionMap`] splits a range of user addresses into the parts of
+//! the regions that it covers, or refuses it; the kernel then reaches the bytes through its own mapping of the frames.
+
+use crate::abi::Errno;
+
+/// What a program may do with a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+    /// Read and execute.
+    Execute,
+}
+
+/// What the kernel wants to do with a program's memory for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read it.
+    Read,
+    /// Write it.
+    Write,
+}
+
+/// A range of user addresses with memory behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last byte.
+    pub end: u64,
+    /// What the program may do there.
+    pub rights: Rights,
+}
+
+/// A part of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of the region.
+    pub region: usize,
+    /// First byte, counted from the region's start.
+    pub offset: usize,
+    /// Bytes.
+    pub len: usize,
+}
+
+/// The regions of a program; they do not overlap.
+#[derive(Clone, Debug)]
+pub struct RegionMap<const N: usize> {
+    regions: [Option<Region>; N],
+}
+
+impl<const N: usize> RegionMap<N> {
+    /// Returns a map without regions.
+    pub const fn new() -> Self {
+        Self { regions: [None; N] }
+    }
+
+    /// Adds a region and returns its number, or `None` if the map is full or the region overlaps another.
+    pub fn insert(&mut self, region: Region) -> Option<usize> {
+        let overlaps = |other: &Region| region.start < other.end && other.start < region.end;
+        if region.start >= region.end || self.regions.iter().flatten().any(overlaps) {
+            return None;
+        }
+        let number = self.regions.iter().position(Option::is_none)?;
+        self.regions[number] = Some(region);
+        Some(number)
+    }
+
+    /// Checks that all `len` bytes at `address` allow `access`, and returns the parts in which they lie, in order.
+    pub fn parts(
+        &self,
+        address: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<impl Iterator<Item = Part>, Errno> {
+        let end = address.checked_add(len).ok_or(Errno::Fault)?;
+        let mut checked = address;
+        while checked < end {
+            checked = self.part(checked, end, access).ok_or(Errno::Fault)?.1;
+        }
+        let mut next = address;
+        Ok(core::iter::from_fn(move || {
+            let (part, behind) = (next < end).then(|| self.part(next, end, access))??;
+            next = behind;
+            Some(part)
+        }))
+    }
+
+    /// Returns how many bytes from `address` on allow `access`, at most `limit`.
+    pub fn accessible(&self, address: u64, limit: u64, access: Access) -> u64 {
+        let end = address.saturating_add(limit);
+        let mut checked = address;
+        while let Some((_, behind)) = self.part(checked, end, access) {
+            checked = behind;
+        }
+        checked - address
+    }
+
+    /// Returns the part of `start..end` that lies in the region of `start`, and the address behind it.
+    fn part(&self, start: u64, end: u64, access: Access) -> Option<(Part, u64)> {
+        if start >= end {
+            return None;
+        }
+        let contains = |region: &Region| (region.start..region.end).contains(&start);
+        let region = self
+            .regions
+            .iter()
+            .position(|r| r.is_some_and(|r| contains(&r)))?;
+        let found = self.regions[region]?;
+        if access == Access::Write && found.rights != Rights::Write {
+            return None;
+        }
+        let behind = end.min(found.end);
+        let part = Part {
+            region,
+            offset: usize::try_from(start - found.start).ok()?,
+            len: usize::try_from(behind - start).ok()?,
+        };
+        Some((part, behind))
+    }
+}
+
+impl<const N: usize> Default for RegionMap<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn map() -> RegionMap<3> {
+        let mut map = RegionMap::new();
+        for (start, end, rights) in [
+            (0x40_0000, 0x40_2000, Rights::Execute),
+            (0x40_3000, 0x40_5000, Rights::Write),
+            (0x40_2000, 0x40_3000, Rights::Write),
+        ] {
+            map.insert(Region { start, end, rights }).unwrap();
+        }
+        map
+    }
+
+    fn parts(address: u64, len: u64, access: Access) -> Result<Vec<Part>, Errno> {
+        map().parts(address, len, access).map(Iterator::collect)
+    }
+
+    #[test]
+    fn a_range_over_several_regions_is_split() {
+        let expected =
+            [(0, 0x1ff0, 0x10), (2, 0, 0x1000), (1, 0, 0x20)].map(|(region, offset, len)| Part {
+                region,
+                offset,
+                len,
+            });
+        assert_eq!(
+            parts(0x40_1ff0, 0x1030, Access::Read).unwrap(),
+            expected.to_vec()
+        );
+    }
+
+    #[test]
+    fn nothing_lies_anywhere() {
+        assert_eq!(parts(0, 0, Access::Write), Ok(Vec::new()));
+        assert_eq!(parts(u64::MAX, 0, Access::Read), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn ranges_that_leave_the_program_are_refused() {
+        for (address, len) in [
+            (0, 1),
+            (0x3f_ffff, 1),
+            (0x3f_ffff, 2),
+            (0x40_4fff, 2),
+            (0x40_5000, 1),
+            (0x4210_0000, 8),
+            (0x40_0000, u64::MAX),
+            (u64::MAX, 1),
+            (0xffff_8000_0000_0000, 1),
+        ] {
+            assert_eq!(parts(address, len, Access::Read), Err(Errno::Fault));
+        }
+    }
+
+    #[test]
+    fn code_is_not_written() {
+        assert!(parts(0x40_1fff, 1, Access::Read).is_ok());
+        assert_eq!(parts(0x40_1fff, 1, Access::Write), Err(Errno::Fault));
+        assert_eq!(parts(0x40_1fff, 2, Access::Write), Err(Errno::Fault));
+        assert!(parts(0x40_2000, 0x3000, Access::Write).is_ok());
+    }
+
+    #[test]
+    fn accessible_bytes_end_with_the_last_region() {
+        let map = map();
+        assert_eq!(map.accessible(0x40_4ff0, 4096, Access::Read), 16);
+        assert_eq!(map.accessible(0x40_1000, 16, Access::Read), 16);
+        assert_eq!(map.accessible(0x40_1000, 16, Access::Write), 0);
+        assert_eq!(map.accessible(u64::MAX, u64::MAX, Access::Read), 0);
+    }
+
+    #[test]
+    fn overlapping_and_surplus_regions_are_refused() {
+        let region = |start, end| Region {
+            start,
+            end,
+            rights: Rights::Read,
+        };
+        let mut map = RegionMap::<2>::new();
+        assert_eq!(map.insert(region(0x2000, 0x3000)), Some(0));
+        assert_eq!(map.insert(region(0x2fff, 0x4000)), None);
+        assert_eq!(map.insert(region(0x5000, 0x5000)), None);
+        assert_eq!(map.insert(region(0x1000, 0x2000)), Some(1));
+        assert_eq!(map.insert(region(0x3000, 0x4000)), None);
+    }
+}
