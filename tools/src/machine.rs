@@ -23,7 +23,7 @@ const OVMF: [&str; 2] = [
 pub enum Firmware {
     /// Bochs' own BIOS.
     Bios,
-    /// OVMF. Takes 20 s to reach the boot loader.
+    /// OVMF. Needs 512 MiB and several seconds to reach the boot loader.
     Uefi,
 }
 

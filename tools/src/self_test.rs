@@ -23,7 +23,10 @@ use crate::machine::{Machine, MachineSpec, Medium};
 use crate::run::{Echo, End};
 
 const BOOT_SECTOR: &str = include_str!("self_test.s");
-const CURE_SOURCE: &str = include_str!("../idiv-cure/src/lib.rs");
+const CURE_SOURCE: &str = concat!(
+    include_str!("../idiv-cure/src/lib.rs"),
+    include_str!("../idiv-cure/src/install.rs")
+);
 const FLOPPY_BYTES: usize = 1_474_560;
 
 /// Returns the emulator ready for use, with the cure if it needs it; tests it unless that was done before.

@@ -5,103 +5,86 @@
 //! and the compiler dropped a store in it. This shared object, loaded into the emulator before it
 //! starts, writes a jump to a right implementation over that function's first bytes. When it can't,
 //! it says why and ends the process: it never leaves an emulator running that divides wrongly.
-#![expect(
-    unsafe_code,
-    reason = "replaces a function of the process that it is loaded into"
-)]
 
-use std::ffi::{CStr, c_void};
-
-/// `long_idiv(Bit128s *quotient, Bit64s *remainder, const Bit128s *dividend, Bit64s divisor)`.
-const SYMBOL: &CStr = c"_Z9long_idivP7Bit128sPlPKS_l";
-const PAGE: usize = 4096;
-/// `mov rax, imm64; jmp rax`, with the immediate still zero.
-const JUMP: [u8; 12] = [0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0];
+// A test program is not the emulator, and would be ended at its start.
+#[cfg(not(test))]
+mod install;
 
 /// The emulator's signed 128-bit number.
 #[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bit128s {
     low: u64,
     high: i64,
 }
 
-/// Divides as the emulator expects: it has refused a divisor of 0, and looks for overflow of the quotient itself.
+/// Returns quotient and remainder, both rounded towards zero.
 ///
-/// # Safety
-/// `quotient` and `remainder` are valid for writes, `dividend` for reads.
-unsafe extern "C" fn long_idiv(
-    quotient: *mut Bit128s,
-    remainder: *mut i64,
-    dividend: *const Bit128s,
-    divisor: i64,
-) {
-    // SAFETY: the caller's promise.
-    let dividend = unsafe { dividend.read() };
+/// The divisor is not 0: the emulator has refused that. It also looks for overflow of the quotient itself.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the halves of the result are wanted"
+)]
+fn divide(dividend: Bit128s, divisor: i64) -> (Bit128s, i64) {
     let dividend = (i128::from(dividend.high) << 64) | i128::from(dividend.low);
-    let divisor = i128::from(divisor);
-    let wide = dividend.wrapping_div(divisor);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the halves of the result are wanted"
-    )]
-    let (halves, rest) = (
+    let quotient = dividend.wrapping_div(i128::from(divisor));
+    let remainder = dividend.wrapping_rem(i128::from(divisor));
+    (
         Bit128s {
-            low: wide as u64,
-            high: (wide >> 64) as i64,
+            low: quotient as u64,
+            high: (quotient >> 64) as i64,
         },
-        dividend.wrapping_rem(divisor) as i64,
-    );
-    // SAFETY: the caller's promise.
-    unsafe {
-        quotient.write(halves);
-        remainder.write(rest);
-    }
+        remainder as i64,
+    )
 }
 
-/// Runs when the shared object is loaded, before the emulator's `main`.
-extern "C" fn install() {
-    if let Err(reason) = replace() {
-        eprintln!("idiv-cure: {reason}");
-        // SAFETY: ends the process at once, whatever state it is in.
-        unsafe { libc::_exit(1) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_dividend_is_rounded_towards_zero() {
+        let minus_seven = Bit128s {
+            low: 7_u64.wrapping_neg(),
+            high: -1,
+        };
+        assert_eq!(
+            divide(minus_seven, 2),
+            (
+                Bit128s {
+                    low: 3_u64.wrapping_neg(),
+                    high: -1
+                },
+                -1
+            )
+        );
+        assert_eq!(divide(minus_seven, -2), (Bit128s { low: 3, high: 0 }, -1));
     }
-}
 
-#[used]
-// SAFETY: the dynamic loader calls every pointer in this section once, with arguments that a function may ignore.
-#[unsafe(link_section = ".init_array")]
-static INSTALL: extern "C" fn() = install;
-
-/// Writes the jump over the emulator's function.
-fn replace() -> Result<(), String> {
-    // SAFETY: the name is a C string; looking up a symbol has no other condition.
-    let function = unsafe { libc::dlsym(libc::RTLD_DEFAULT, SYMBOL.as_ptr()) };
-    if function.is_null() {
-        return Err(format!(
-            "this program has no symbol {}: it is not the emulator that this cures",
-            SYMBOL.to_string_lossy()
-        ));
+    #[test]
+    fn both_halves_of_the_dividend_count() {
+        let dividend = Bit128s {
+            low: 0x89ab_cdef_0123_4567,
+            high: 3,
+        };
+        assert_eq!(
+            divide(dividend, 9),
+            (
+                Bit128s {
+                    low: 0x64a1_4fc5_3903_eb44,
+                    high: 0
+                },
+                3
+            )
+        );
     }
-    let target: unsafe extern "C" fn(*mut Bit128s, *mut i64, *const Bit128s, i64) = long_idiv;
-    let mut jump = JUMP;
-    jump[2..10].copy_from_slice(&(target as usize).to_ne_bytes());
 
-    let page = (function as usize & !(PAGE - 1)) as *mut c_void;
-    protect(page, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC)?;
-    // SAFETY: the function is code that was made writable just now, longer than the jump (it sets up
-    // two 128-bit numbers), and the emulator has not started: nothing executes it.
-    unsafe { function.cast::<[u8; 12]>().write(jump) };
-    protect(page, libc::PROT_READ | libc::PROT_EXEC)
-}
-
-/// Sets the protection of the two pages from `page` on; the jump may cross into the second.
-fn protect(page: *mut c_void, rights: i32) -> Result<(), String> {
-    // SAFETY: the pages hold code of the emulator, which stays readable and executable.
-    match unsafe { libc::mprotect(page, 2 * PAGE, rights) } {
-        0 => Ok(()),
-        _ => Err(format!(
-            "cannot change the emulator's code: {}",
-            std::io::Error::last_os_error()
-        )),
+    #[test]
+    fn the_smallest_dividend_does_not_end_the_emulator() {
+        let smallest = Bit128s {
+            low: 0,
+            high: i64::MIN,
+        };
+        assert_eq!(divide(smallest, -1), (smallest, 0));
     }
 }
