@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The calls: their numbers and arguments. `docs/interfaces.md`, "Ring", is the table.
 
 use core::fmt;

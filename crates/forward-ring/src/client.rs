@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The client's side: puts requests in, takes completions out.
 
 use crate::error::{Full, RingError};

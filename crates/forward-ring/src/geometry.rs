@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where everything lies in a channel's ring region.
 //!
 //! | offset | size | what | written by |

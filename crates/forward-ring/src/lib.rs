@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The forwarding ring: how the co-kernel's calls reach the shadow process, and the results come back.
 //!
 //! Two single-producer single-consumer queues of [`SLOTS`] slots in a channel's memory, requests from client to

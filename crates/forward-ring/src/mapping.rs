@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The only place that touches shared memory.
 //!
 //! Both sides and whoever else maps the channel write there at any time. Every access is therefore an atomic one of

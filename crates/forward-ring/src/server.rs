@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server's side: takes requests out, puts completions in.
 
 use crate::call::{Call, CallError};

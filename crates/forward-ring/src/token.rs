@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tokens: which calls are under way, and who may touch whose buffer.
 
 use crate::SLOTS;

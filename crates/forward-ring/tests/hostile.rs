@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One side that keeps the protocol, another that writes what it likes.
 
 mod common;

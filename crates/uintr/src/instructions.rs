@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The user-interrupt instructions, one function each.
 //!
 //! All of them raise #UD unless the processor has user interrupts and CR4.UINTR is 1. UIRET is not among them: it

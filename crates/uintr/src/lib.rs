@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! User interrupts: the structures in memory, the MSRs and the instructions of Intel's UINTR.
 //!
 //! A sender's UITT entry names a receiver's UPID; SENDUIPI posts a user vector into that UPID and, unless a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The six MSRs of user interrupts and the values that go into them. (SDM 4, "Architectural MSRs")
 
 /// User-interrupt request register (UIRR): bit i is user vector i.

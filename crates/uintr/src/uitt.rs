@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Entries of the user-interrupt target table (UITT).
 
 use core::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! User posted-interrupt descriptors (UPID): where senders post and how they notify.
 //!
 //! A UPID is written by its owner, by the processors of all its senders (SENDUIPI) and by its owner's processor

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A channel's ring region in the test's own memory, with guard pages that must stay as they are.
 #![expect(unsafe_code, reason = "stands in for memory shared with another cell")]
 #![allow(dead_code, reason = "each test uses its part")]
