@@ -3,7 +3,10 @@
 //!
 //! Only freestanding *binaries* may link this (`use freestanding as _;`): its symbols would clash with libc's.
 #![no_std]
-#![expect(unsafe_code, reason = "the compiler calls these functions with raw pointers")]
+#![expect(
+    unsafe_code,
+    reason = "the compiler calls these functions with raw pointers"
+)]
 
 use core::arch::asm;
 

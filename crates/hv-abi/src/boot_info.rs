@@ -6,7 +6,9 @@ use crate::NAME_LEN;
 
 /// A range of guest-physical memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct MemoryRange {
     /// First guest-physical address.
     pub base: u64,
@@ -25,7 +27,9 @@ pub enum ConsoleKind {
 
 /// The cell's console.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct ConsoleInfo {
     /// 0 none, 1 16550 at an I/O port.
     pub kind: u32,
@@ -68,7 +72,9 @@ pub enum Doorbell {
 
 /// A channel of the cell.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct ChannelInfo {
     /// NUL-padded name.
     pub name: [u8; NAME_LEN],

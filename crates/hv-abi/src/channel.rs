@@ -2,6 +2,8 @@
 
 use core::sync::atomic::AtomicU32;
 
+use zerocopy::{Immutable, IntoBytes};
+
 /// Number of UPID slots of each side.
 pub const UPID_SLOTS: usize = 32;
 /// Size of a UPID slot in bytes: the processor uses 16, the rest keeps the slots apart.
@@ -28,7 +30,7 @@ pub const CHANNEL_MAGIC: [u8; 8] = *b"ISTHCHAN";
 /// What the hypervisor writes at offset 0 before it starts a cell of the channel. Informative: a cell takes base
 /// and size from [`crate::BootInfo`], never from shared memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
 pub struct ChannelHeader {
     /// [`CHANNEL_MAGIC`].
     pub magic: [u8; 8],

@@ -1,0 +1,119 @@
+//! The local APIC of this CPU, in either mode. (SDM 3A, "Advanced Programmable Interrupt Controller (APIC)")
+
+use cell_config::ApicMode;
+
+use super::{cpuid, msr};
+
+/// Physical address of the xAPIC page; the hypervisor refuses machines whose firmware moved it.
+pub const XAPIC_BASE: u64 = 0xFEE0_0000;
+/// IA32_APIC_BASE.EXTD: x2APIC mode.
+pub const APIC_BASE_EXTD: u64 = 1 << 10;
+/// IA32_APIC_BASE.EN: xAPIC global enable.
+pub const APIC_BASE_EN: u64 = 1 << 11;
+
+/// Offset of the APIC ID register in the xAPIC page.
+pub const REG_ID: u16 = 0x20;
+/// Offset of the logical destination register.
+pub const REG_LDR: u16 = 0xD0;
+/// Offset of the destination format register.
+pub const REG_DFR: u16 = 0xE0;
+/// Offset of the low half of the interrupt command register.
+pub const REG_ICR_LOW: u16 = 0x300;
+/// Offset of the high half of the interrupt command register.
+pub const REG_ICR_HIGH: u16 = 0x310;
+
+/// Delivery mode NMI with level assert, physical destination.
+pub const ICR_NMI: u32 = 0x4400;
+/// Delivery mode INIT with level assert, physical destination.
+pub const ICR_INIT: u32 = 0x4500;
+/// Delivery mode Start-up; the vector is the page of the code.
+pub const ICR_STARTUP: u32 = 0x4600;
+
+/// Tells the mode of this CPU's APIC.
+pub fn mode() -> ApicMode {
+    if msr::read(msr::IA32_APIC_BASE) & APIC_BASE_EXTD != 0 {
+        ApicMode::X2apic
+    } else {
+        ApicMode::Xapic
+    }
+}
+
+/// Brings this CPU's APIC into `mode`; once, before a cell runs. Returns whether it is in that mode now: the way
+/// back from x2APIC leads through a disabled APIC, which some machines lock.
+pub fn set_mode(wanted: ApicMode) -> bool {
+    let base = msr::read(msr::IA32_APIC_BASE);
+    match (mode(), wanted) {
+        (ApicMode::Xapic, ApicMode::X2apic) => {
+            // SAFETY: the APIC is on in xAPIC mode; x2APIC support was checked. No interrupt is in flight: IF = 0
+            // since the loader.
+            unsafe { msr::write(msr::IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_EXTD) };
+            mode() == wanted
+        }
+        (ApicMode::X2apic, ApicMode::Xapic) => false,
+        (ApicMode::Xapic, ApicMode::Xapic) => {
+            // SAFETY: sets the global enable that every mode needs.
+            unsafe { msr::write(msr::IA32_APIC_BASE, base | APIC_BASE_EN) };
+            true
+        }
+        (ApicMode::X2apic, ApicMode::X2apic) => true,
+    }
+}
+
+/// Reads an APIC register by its xAPIC offset.
+pub fn read(register: u16) -> u32 {
+    match mode() {
+        ApicMode::X2apic => (msr::read(0x800 + u32::from(register >> 4)) & 0xffff_ffff) as u32,
+        // SAFETY: the xAPIC page is mapped one to one, uncached by MTRR; `register` is a 16-byte step in it.
+        ApicMode::Xapic => unsafe { xapic_register(register).read_volatile() },
+    }
+}
+
+/// Writes an APIC register by its xAPIC offset.
+///
+/// # Safety
+/// The write must do only what the owner of this CPU may do.
+pub unsafe fn write(register: u16, value: u32) {
+    // SAFETY: as in `read`; the caller vouches for the effect.
+    unsafe {
+        match mode() {
+            ApicMode::X2apic => msr::write(0x800 + u32::from(register >> 4), u64::from(value)),
+            ApicMode::Xapic => xapic_register(register).write_volatile(value),
+        }
+    }
+}
+
+fn xapic_register(register: u16) -> *mut u32 {
+    core::ptr::with_exposed_provenance_mut((XAPIC_BASE + u64::from(register & 0xff0)) as usize)
+}
+
+/// Returns this CPU's APIC ID.
+pub fn id() -> u32 {
+    match mode() {
+        ApicMode::X2apic => read(REG_ID),
+        ApicMode::Xapic => cpuid::read(1, 0).ebx >> 24,
+    }
+}
+
+/// Sends an IPI to one CPU, physical destination. `low` is the ICR's low half.
+///
+/// # Safety
+/// The target must be one that the hypervisor (or the cell it acts for) may interrupt in that way.
+pub unsafe fn send_ipi(target: u32, low: u32) {
+    // SAFETY: the caller vouches for the target.
+    unsafe {
+        match mode() {
+            ApicMode::X2apic => {
+                // WRMSR of an x2APIC register does not order earlier stores; the target must see them.
+                core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
+                msr::write(msr::X2APIC_ICR, u64::from(target) << 32 | u64::from(low));
+            }
+            ApicMode::Xapic => {
+                while read(REG_ICR_LOW) & 1 << 12 != 0 {
+                    core::hint::spin_loop();
+                }
+                write(REG_ICR_HIGH, target << 24);
+                write(REG_ICR_LOW, low);
+            }
+        }
+    }
+}
