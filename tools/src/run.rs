@@ -28,6 +28,10 @@ const STARTS: u32 = 5;
 /// The label of port 0xe9.
 const E9_LABEL: &str = "e9";
 const LOG_FILE: &str = "bochs.log";
+/// The emulator's standard output, which is port 0xe9.
+const OUTPUT_FILE: &str = "output.log";
+/// The emulator's standard error, which is also that of the dynamic loader and of a cure.
+pub(crate) const ERRORS_FILE: &str = "errors.log";
 /// How long the emulator may take to write down its processors' registers before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -158,10 +162,10 @@ impl Running {
     fn start(machine: &Machine, medium: &Medium, folder: &Path, echo: Echo) -> Result<Self> {
         layout::fresh_dir(folder)?;
         let rc = machine.write_config(medium, folder)?;
-        let output = folder.join("output.log");
-        let sink =
-            File::create(&output).with_context(|| format!("cannot make {}", output.display()))?;
-        let errors = sink.try_clone().context("cannot share the output's file")?;
+        let output = folder.join(OUTPUT_FILE);
+        let sink = |path: &Path| {
+            File::create(path).with_context(|| format!("cannot make {}", path.display()))
+        };
         let mut consoles: Vec<(String, FollowedFile)> = machine
             .spec
             .consoles
@@ -174,13 +178,13 @@ impl Running {
             })
             .collect();
         if machine.spec.e9 {
-            consoles.push((E9_LABEL.to_owned(), FollowedFile::new(output)));
+            consoles.push((E9_LABEL.to_owned(), FollowedFile::new(output.clone())));
         }
         let mut command = machine.emulator.command(&rc);
         let child = command
             .current_dir(folder)
-            .stdout(sink)
-            .stderr(errors)
+            .stdout(sink(&output)?)
+            .stderr(sink(&folder.join(ERRORS_FILE))?)
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
         let log = EmulatorLog::new(folder.join(LOG_FILE));

@@ -20,7 +20,7 @@ use crate::command::{self, say};
 use crate::emulator::Emulator;
 use crate::layout;
 use crate::machine::{Machine, MachineSpec, Medium};
-use crate::run::{Echo, End};
+use crate::run::{ERRORS_FILE, Echo, End};
 
 const BOOT_SECTOR: &str = include_str!("self_test.s");
 const CURE_SOURCE: &str = concat!(
@@ -85,7 +85,7 @@ fn divides_rightly(lab: &Lab, emulator: &Emulator, floppy: &Path) -> Result<bool
         .find("com1", "self-test:")
         .filter(|line| line.text.ends_with("end"))
     else {
-        let output = fs::read(outcome.folder.join("output.log")).unwrap_or_default();
+        let output = fs::read(outcome.folder.join(ERRORS_FILE)).unwrap_or_default();
         bail!(
             "the emulator does not run the self-test ({:?}); its files are in {}; it said:\n{}\n{}",
             outcome.end,
