@@ -8,7 +8,7 @@ pub const USER_START: u64 = 0x40_0000;
 /// First address behind user space, and top of the program's stack.
 pub const USER_END: u64 = 0x1000_0000;
 /// Size of a program's stack.
-pub const USER_STACK_LEN: u64 = 64 << 10;
+pub const USER_STACK_LEN: u64 = 256 << 10;
 /// Lowest address of the stack.
 pub const USER_STACK_BOTTOM: u64 = USER_END - USER_STACK_LEN;
 /// Segments end here at the latest: a page without memory stays between them and the stack.
