@@ -1,1 +1,22 @@
 //! Cell configurations: TOML in, checked binary form out and in.
+//!
+//! A [`System`] says which cell owns which CPUs, memory and devices. `isthmus config build` reads one from TOML and
+//! writes the binary form; the hypervisor, to which that form is hostile input, reads it with [`decode`]. Both ends run
+//! the same checks, so that a mistake shows at the desk and a manipulated file at boot.
+//!
+//! The core is `no_std` and does not allocate. The feature `std` adds what only the command line needs.
+//!
+//! The format is described in `docs/interfaces.md`, "Cell configuration".
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod binary;
+mod region;
+mod system;
+
+pub use binary::{DecodeError, REVISION, decode};
+pub use region::{CellRegion, PAGE_SIZE, PortRange, Region, UART_PORTS};
+pub use system::{
+    ApicMode, Cell, CellKind, Channel, CommandLine, Devices, Doorbell, EndAction, ForeignPorts, Hypervisor, LogLevel,
+    MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES, MAX_REGIONS, Machine, Name, System,
+};

@@ -1,0 +1,96 @@
+//! Ranges of physical memory and of I/O ports.
+
+/// Bytes of a page: the granularity of the second-level paging structures.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Ports of a 16550.
+pub const UART_PORTS: u16 = 8;
+
+/// A range of physical memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// First physical address.
+    pub base: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl Region {
+    /// Returns the range of `size` bytes at `base`.
+    pub const fn new(base: u64, size: u64) -> Self {
+        Self { base, size }
+    }
+
+    /// Returns the first address behind the range, or `None` if that is no 64-bit number.
+    pub const fn end(self) -> Option<u64> {
+        self.base.checked_add(self.size)
+    }
+
+    /// Tells whether the ranges share a byte. A range that wraps reaches to the end of memory; an empty one overlaps
+    /// nothing.
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.size != 0 && other.size != 0 && self.base <= other.last() && other.base <= self.last()
+    }
+
+    /// Tells whether every byte of `other` is in this range. A range that wraps is in none.
+    pub const fn contains(self, other: Self) -> bool {
+        match (self.end(), other.end()) {
+            (Some(end), Some(other_end)) => self.base <= other.base && other_end <= end,
+            _ => false,
+        }
+    }
+
+    /// Returns the last address of a range that is not empty.
+    const fn last(self) -> u64 {
+        self.base.saturating_add(self.size.saturating_sub(1))
+    }
+}
+
+/// A cell's memory, in bytes, and where the cell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellRegion {
+    /// First host-physical address.
+    pub base: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// First guest-physical address.
+    pub guest: u64,
+}
+
+impl CellRegion {
+    /// Returns the range in host-physical memory.
+    pub const fn host(self) -> Region {
+        Region::new(self.base, self.size)
+    }
+
+    /// Returns the range in guest-physical memory.
+    pub const fn guest(self) -> Region {
+        Region::new(self.guest, self.size)
+    }
+}
+
+/// A range of I/O ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// First port.
+    pub base: u16,
+    /// Number of ports.
+    pub size: u16,
+}
+
+impl PortRange {
+    /// Returns the ports of a 16550 at `base`.
+    pub const fn uart(base: u16) -> Self {
+        Self { base, size: UART_PORTS }
+    }
+
+    /// Returns the first port behind the range, at most 1FFFEH.
+    pub const fn end(self) -> u32 {
+        self.base as u32 + self.size as u32
+    }
+
+    /// Tells whether the ranges share a port; an empty one overlaps nothing.
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.size != 0 && other.size != 0 && (self.base as u32) < other.end() && (other.base as u32) < self.end()
+    }
+}
