@@ -129,5 +129,5 @@ boot_pdpt:
 .balign 4096
 boot_pd:
     .skip 16384
-    .skip 65536
+    .skip 262144
 boot_stack_top:

@@ -19,7 +19,7 @@ use crate::memory::PhysicalMemory;
 use crate::vmx::capability::VmxCapabilities;
 
 /// Room for every range that loading writes, and every range of RAM.
-type Ranges = ArrayVec<Range, 512>;
+type Ranges = ArrayVec<Range, 320>;
 
 /// A cell whose images were checked.
 enum Plan<'a> {

@@ -89,7 +89,12 @@ fn filter(leaf: u32, subleaf: u32, mut r: CpuidResult, view: &View) -> CpuidResu
             if view.apic_mode == ApicMode::Xapic {
                 r.ecx.set_bit(21, false); // x2APIC
             }
-            r.edx.set_bit(21, false); // DS
+            for bit in [7, 8] {
+                r.ecx.set_bit(bit, false); // SpeedStep, TM2: clocks and heat are the package's
+            }
+            for bit in [21, 22, 29] {
+                r.edx.set_bit(bit, false); // DS, ACPI thermal control, TM
+            }
         }
         // Cores and threads that share a cache: at most the cell's.
         4 if r.eax != 0 => {
