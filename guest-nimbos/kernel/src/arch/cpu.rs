@@ -53,16 +53,21 @@ fn has_hypervisor() -> bool {
     words.as_flattened() == SIGNATURE
 }
 
-/// Turns on what the kernel's mappings rely on: no-execute pages, write protection, and no use of user memory.
-/// [`super::entry`] has enabled SSE before.
-pub fn enable_protection(features: Features) {
-    // SAFETY: the kernel's mappings know no-execute, it never writes to what it has mapped read-only, and it reaches
-    // a program's memory through mappings of its own only.
+/// Lets page tables forbid execution; the kernel's do.
+pub fn enable_no_execute() {
+    // SAFETY: the bit of page-table entries that this gives a meaning was reserved, so nobody has set it.
+    unsafe { Efer::update(|flags| flags.insert(EferFlags::NO_EXECUTE_ENABLE)) };
+}
+
+/// Turns on write protection, and forbids the kernel to use user memory.
+///
+/// # Safety
+/// The kernel's own mappings are active: the kernel never writes to what they make read-only, and it reaches a program's
+/// memory through them only.
+pub unsafe fn enable_protection(features: Features) {
+    // SAFETY: the caller vouches for the mappings.
     unsafe {
-        Efer::update(|flags| {
-            *flags |= EferFlags::NO_EXECUTE_ENABLE | EferFlags::SYSTEM_CALL_EXTENSIONS
-        });
-        Cr0::update(|flags| *flags |= Cr0Flags::WRITE_PROTECT);
+        Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT));
         Cr4::update(|flags| {
             flags.set(
                 Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,

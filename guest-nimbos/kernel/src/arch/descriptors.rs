@@ -10,6 +10,7 @@ use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::model_specific::{LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::DescriptorTablePointer;
@@ -107,6 +108,8 @@ pub fn init() {
     load_gates(kernel_code);
     Star::write(user_code, user_data, kernel_code, kernel_data)
         .expect("the segments are in the order of SYSCALL");
+    // SAFETY: SYSCALL's registers are set before a program can execute it.
+    unsafe { Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
     LStar::write(VirtAddr::new(trap::syscall_address()));
     SFMask::write(CLEARED_BY_SYSCALL);
 }

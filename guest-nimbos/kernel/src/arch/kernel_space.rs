@@ -29,10 +29,13 @@ pub fn init(boot: &Boot, features: Features) {
     if !boot.is_x2apic() {
         map.map(XAPIC_BASE, XAPIC_BASE + PAGE_LEN, KernelUse::Device);
     }
-    cpu::enable_protection(features);
+    cpu::enable_no_execute();
     // SAFETY: the image, the stack, the frames and the channels keep their addresses; the kernel writes neither code nor
-    // constants, and runs nothing else.
-    unsafe { map.activate() };
+    // constants, runs nothing else, and has no other mapping of a program's memory.
+    unsafe {
+        map.activate();
+        cpu::enable_protection(features);
+    }
 }
 
 /// Maps the image but for the page below the kernel's stack: running over its end faults.
