@@ -10,13 +10,26 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod binary;
+mod check;
+mod place;
 mod region;
 mod system;
 
+#[cfg(feature = "std")]
+pub use binary::encode;
 pub use binary::{DecodeError, REVISION, decode};
-pub use region::{CellRegion, PAGE_SIZE, PortRange, Region, UART_PORTS};
+pub use check::{
+    CheckError, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY, MIN_ELF_MEMORY,
+    MIN_HYPERVISOR_MEMORY, PHYSICAL_END,
+};
+pub use place::{Extent, Field, Owner, Place, PortExtent};
+pub use region::{CellRegion, PAGE_SIZE, PortRange, Region, Size, UART_PORTS};
 pub use system::{
-    ApicMode, Cell, CellKind, Channel, CommandLine, Devices, Doorbell, EndAction, ForeignPorts, Hypervisor, LogLevel,
-    MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES, MAX_REGIONS, Machine, Name, System,
+    ApicMode, Cell, CellKind, Channel, CommandLine, Devices, Doorbell, EndAction, ForeignPorts,
+    Hypervisor, LogLevel, MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES,
+    MAX_REGIONS, Machine, Name, System,
 };

@@ -1,5 +1,7 @@
 //! Ranges of physical memory and of I/O ports.
 
+use core::fmt;
+
 /// Bytes of a page: the granularity of the second-level paging structures.
 pub const PAGE_SIZE: u64 = 4096;
 
@@ -40,9 +42,47 @@ impl Region {
         }
     }
 
+    /// Returns what the ranges share, or `None` if they do not overlap.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        let base = self.base.max(other.base);
+        let last = self.last().min(other.last());
+        self.overlaps(other)
+            .then(|| Self::new(base, (last - base).saturating_add(1)))
+    }
+
     /// Returns the last address of a range that is not empty.
     const fn last(self) -> u64 {
         self.base.saturating_add(self.size.saturating_sub(1))
+    }
+}
+
+/// `0x100000-0x2fffffff, 767M`
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:#x}-{:#x}, {}",
+            self.base,
+            self.last(),
+            Size(self.size)
+        )
+    }
+}
+
+/// A number of bytes, shown as TOML takes it: in the largest binary unit that divides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+        match units
+            .iter()
+            .find(|(_, shift)| self.0 != 0 && self.0.trailing_zeros() >= *shift)
+        {
+            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{} bytes", self.0),
+        }
     }
 }
 
@@ -81,7 +121,10 @@ pub struct PortRange {
 impl PortRange {
     /// Returns the ports of a 16550 at `base`.
     pub const fn uart(base: u16) -> Self {
-        Self { base, size: UART_PORTS }
+        Self {
+            base,
+            size: UART_PORTS,
+        }
     }
 
     /// Returns the first port behind the range, at most 1FFFEH.
@@ -91,6 +134,21 @@ impl PortRange {
 
     /// Tells whether the ranges share a port; an empty one overlaps nothing.
     pub const fn overlaps(self, other: Self) -> bool {
-        self.size != 0 && other.size != 0 && (self.base as u32) < other.end() && (other.base as u32) < self.end()
+        self.size != 0
+            && other.size != 0
+            && (self.base as u32) < other.end()
+            && (other.base as u32) < self.end()
+    }
+}
+
+/// `0x3f8-0x3ff`
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:#x}-{:#x}",
+            self.base,
+            self.end().saturating_sub(1).max(self.base.into())
+        )
     }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::CheckError;
+
 /// Why a binary form is rejected. Offsets are bytes from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -73,39 +75,84 @@ pub enum DecodeError {
         /// Where they stand.
         offset: usize,
     },
+    /// Well-formed, but it breaks a rule.
+    Check(CheckError),
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHeader { len } => write!(f, "not a configuration: {len} bytes are too few for a header"),
+            Self::NoHeader { len } => write!(
+                f,
+                "not a configuration: {len} bytes are too few for a header"
+            ),
             Self::Signature => f.write_str("not a configuration: wrong signature"),
             Self::Revision { found } => {
-                write!(f, "configuration has revision {found}, not {}: build it again", super::REVISION)
+                write!(
+                    f,
+                    "configuration has revision {found}, not {}: build it again",
+                    super::REVISION
+                )
             }
             Self::Length { stated, actual } => {
                 write!(f, "configuration has {actual} bytes but states {stated}")
             }
             Self::Checksum { stated, computed } => {
-                write!(f, "configuration is damaged: CRC-32 is {computed:#010x} but states {stated:#010x}")
+                write!(
+                    f,
+                    "configuration is damaged: CRC-32 is {computed:#010x} but states {stated:#010x}"
+                )
             }
-            Self::Truncated { offset } => write!(f, "configuration ends inside the record at byte {offset}"),
+            Self::Truncated { offset } => {
+                write!(f, "configuration ends inside the record at byte {offset}")
+            }
             Self::TrailingBytes { offset } => {
-                write!(f, "configuration goes on behind its last record, which ends at byte {offset}")
+                write!(
+                    f,
+                    "configuration goes on behind its last record, which ends at byte {offset}"
+                )
             }
-            Self::Count { what, offset, found, limit } => {
-                write!(f, "configuration has {found} {what} at byte {offset}, at most {limit} are possible")
+            Self::Count {
+                what,
+                offset,
+                found,
+                limit,
+            } => {
+                write!(
+                    f,
+                    "configuration has {found} {what} at byte {offset}, at most {limit} are possible"
+                )
             }
-            Self::Value { what, offset, found } => {
-                write!(f, "configuration has an unknown {what} {found:#x} at byte {offset}")
+            Self::Value {
+                what,
+                offset,
+                found,
+            } => {
+                write!(
+                    f,
+                    "configuration has an unknown {what} {found:#x} at byte {offset}"
+                )
             }
             Self::Text { what, offset } => {
-                write!(f, "configuration has a malformed {what} at byte {offset}: not NUL-padded UTF-8")
+                write!(
+                    f,
+                    "configuration has a malformed {what} at byte {offset}: not NUL-padded UTF-8"
+                )
             }
             Self::Reserved { offset } => {
-                write!(f, "configuration has reserved bytes that are not zero at byte {offset}")
+                write!(
+                    f,
+                    "configuration has reserved bytes that are not zero at byte {offset}"
+                )
             }
+            Self::Check(error) => error.fmt(f),
         }
+    }
+}
+
+impl From<CheckError> for DecodeError {
+    fn from(error: CheckError) -> Self {
+        Self::Check(error)
     }
 }
 

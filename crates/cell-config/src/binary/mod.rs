@@ -17,9 +17,13 @@
 
 mod error;
 mod read;
+#[cfg(feature = "std")]
+mod write;
 
 pub use error::DecodeError;
 pub use read::decode;
+#[cfg(feature = "std")]
+pub use write::encode;
 
 /// Revision of the binary form.
 pub const REVISION: u32 = 1;

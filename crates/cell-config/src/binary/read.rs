@@ -4,25 +4,35 @@ use arrayvec::{ArrayString, ArrayVec};
 
 use super::{COMMAND_LINE_LEN, DecodeError, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
 use crate::{
-    ApicMode, Cell, CellKind, CellRegion, Channel, Devices, Doorbell, EndAction, ForeignPorts, Hypervisor, LogLevel,
-    Machine, Name, PortRange, Region, System,
+    ApicMode, Cell, CellKind, CellRegion, Channel, Devices, Doorbell, EndAction, ForeignPorts,
+    Hypervisor, LogLevel, Machine, Name, PortRange, Region, System,
 };
 
 /// Reads and checks the binary form. `bytes` must be all of it and nothing else.
 pub fn decode(bytes: &[u8]) -> Result<System, DecodeError> {
     header(bytes)?;
-    let mut reader = Reader { bytes, offset: HEADER_LEN };
+    let mut reader = Reader {
+        bytes,
+        offset: HEADER_LEN,
+    };
     let system = system(&mut reader)?;
     if reader.offset != bytes.len() {
-        return Err(DecodeError::TrailingBytes { offset: reader.offset });
+        return Err(DecodeError::TrailingBytes {
+            offset: reader.offset,
+        });
     }
+    system.check()?;
     Ok(system)
 }
 
 fn header(bytes: &[u8]) -> Result<(), DecodeError> {
-    let (header, body) =
-        bytes.split_at_checked(HEADER_LEN).ok_or(DecodeError::NoHeader { len: bytes.len() })?;
-    let mut reader = Reader { bytes: header, offset: 0 };
+    let (header, body) = bytes
+        .split_at_checked(HEADER_LEN)
+        .ok_or(DecodeError::NoHeader { len: bytes.len() })?;
+    let mut reader = Reader {
+        bytes: header,
+        offset: 0,
+    };
     if reader.array()? != SIGNATURE {
         return Err(DecodeError::Signature);
     }
@@ -32,7 +42,10 @@ fn header(bytes: &[u8]) -> Result<(), DecodeError> {
     }
     let stated = reader.u32()?;
     if usize::try_from(stated) != Ok(bytes.len()) {
-        return Err(DecodeError::Length { stated, actual: bytes.len() });
+        return Err(DecodeError::Length {
+            stated,
+            actual: bytes.len(),
+        });
     }
     let stated = reader.u32()?;
     let computed = crc32fast::hash(body);
@@ -62,7 +75,11 @@ fn system(reader: &mut Reader) -> Result<System, DecodeError> {
             apic_mode,
             when_all_cells_end,
         },
-        hypervisor: Hypervisor { memory, console, log_level },
+        hypervisor: Hypervisor {
+            memory,
+            console,
+            log_level,
+        },
         cells: reader.list(cells, cell)?,
         channels: reader.list(channels, channel)?,
     })
@@ -108,19 +125,35 @@ fn channel(reader: &mut Reader) -> Result<Channel, DecodeError> {
     let [client, server] = reader.array()?;
     let doorbell = reader.choice("doorbell", Doorbell::from_number)?;
     reader.reserved::<5>()?;
-    Ok(Channel { name, client, server, memory: region(reader)?, doorbell })
+    Ok(Channel {
+        name,
+        client,
+        server,
+        memory: region(reader)?,
+        doorbell,
+    })
 }
 
 fn region(reader: &mut Reader) -> Result<Region, DecodeError> {
-    Ok(Region { base: reader.u64()?, size: reader.u64()? })
+    Ok(Region {
+        base: reader.u64()?,
+        size: reader.u64()?,
+    })
 }
 
 fn cell_region(reader: &mut Reader) -> Result<CellRegion, DecodeError> {
-    Ok(CellRegion { base: reader.u64()?, size: reader.u64()?, guest: reader.u64()? })
+    Ok(CellRegion {
+        base: reader.u64()?,
+        size: reader.u64()?,
+        guest: reader.u64()?,
+    })
 }
 
 fn port_range(reader: &mut Reader) -> Result<PortRange, DecodeError> {
-    Ok(PortRange { base: reader.u16()?, size: reader.u16()? })
+    Ok(PortRange {
+        base: reader.u16()?,
+        size: reader.u16()?,
+    })
 }
 
 /// Takes fields from the front; `offset` never passes the end.
@@ -132,7 +165,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
-        let field = rest.first_chunk().ok_or(DecodeError::Truncated { offset: self.offset })?;
+        let field = rest.first_chunk().ok_or(DecodeError::Truncated {
+            offset: self.offset,
+        })?;
         self.offset += N;
         Ok(*field)
     }
@@ -155,29 +190,52 @@ impl Reader<'_> {
 
     fn reserved<const N: usize>(&mut self) -> Result<(), DecodeError> {
         let offset = self.offset;
-        if self.array::<N>()? == [0; N] { Ok(()) } else { Err(DecodeError::Reserved { offset }) }
+        if self.array::<N>()? == [0; N] {
+            Ok(())
+        } else {
+            Err(DecodeError::Reserved { offset })
+        }
     }
 
     fn count(&mut self, what: &'static str, limit: usize) -> Result<usize, DecodeError> {
         let offset = self.offset;
         let found = self.u16()?;
         if usize::from(found) > limit {
-            return Err(DecodeError::Count { what, offset, found, limit });
+            return Err(DecodeError::Count {
+                what,
+                offset,
+                found,
+                limit,
+            });
         }
         Ok(found.into())
     }
 
-    fn choice<T>(&mut self, what: &'static str, from: impl Fn(u8) -> Option<T>) -> Result<T, DecodeError> {
+    fn choice<T>(
+        &mut self,
+        what: &'static str,
+        from: impl Fn(u8) -> Option<T>,
+    ) -> Result<T, DecodeError> {
         let offset = self.offset;
         let found = self.u8()?;
-        from(found).ok_or(DecodeError::Value { what, offset, found: found.into() })
+        from(found).ok_or(DecodeError::Value {
+            what,
+            offset,
+            found: found.into(),
+        })
     }
 
     fn port(&mut self, what: &'static str) -> Result<Option<u16>, DecodeError> {
         let offset = self.offset;
         match self.u32()? {
             NO_PORT => Ok(None),
-            found => u16::try_from(found).map(Some).map_err(|_| DecodeError::Value { what, offset, found }),
+            found => u16::try_from(found)
+                .map(Some)
+                .map_err(|_| DecodeError::Value {
+                    what,
+                    offset,
+                    found,
+                }),
         }
     }
 
@@ -190,7 +248,10 @@ impl Reader<'_> {
         &mut self,
         what: &'static str,
     ) -> Result<ArrayString<CAPACITY>, DecodeError> {
-        let malformed = DecodeError::Text { what, offset: self.offset };
+        let malformed = DecodeError::Text {
+            what,
+            offset: self.offset,
+        };
         let field = self.array::<N>()?;
         let len = field.iter().position(|&byte| byte == 0).ok_or(malformed)?;
         let (text, padding) = field.split_at(len);

@@ -1,0 +1,59 @@
+//! The rules that keep cells apart. Each has a variant of [`CheckError`]; the first broken one is reported.
+
+mod cpus;
+mod devices;
+mod error;
+mod memory;
+mod names;
+
+pub use error::CheckError;
+
+use crate::Region;
+use crate::system::System;
+
+/// Page of the local APIC's registers, which belongs to no cell. (SDM 3A, "Relocating the Local APIC Registers")
+pub const LOCAL_APIC: Region = Region::new(0xFEE0_0000, 0x1000);
+/// Bases and sizes of the hypervisor's memory and of channels are multiples of this many bytes.
+pub const LARGE_PAGE: u64 = 2 << 20;
+/// Least memory of the hypervisor, in bytes.
+pub const MIN_HYPERVISOR_MEMORY: u64 = 2 << 20;
+/// Least size of an ELF cell's first region, in bytes: the boot area of 64 KiB and as much for an image.
+pub const MIN_ELF_MEMORY: u64 = 128 << 10;
+/// Least memory of a channel, in bytes.
+pub const MIN_CHANNEL_MEMORY: u64 = 64 << 10;
+/// Most memory of a channel, in bytes.
+pub const MAX_CHANNEL_MEMORY: u64 = 1 << 30;
+/// End of the addresses that second-level paging structures of four levels translate. Most memory is mapped identically,
+/// so nothing lies above. (SDM 3C, "EPT Translation Mechanism")
+pub const PHYSICAL_END: u64 = 1 << 48;
+
+impl System {
+    /// Checks that the parts do not contradict each other and that every CPU, byte of memory, port and page of
+    /// device memory has at most one owner.
+    ///
+    /// What only the hypervisor can know is left to it: whether the real machine is the described one, whether
+    /// images fit, and which doorbells it offers.
+    ///
+    /// # Errors
+    /// The first rule found broken, with both offenders.
+    pub fn check(&self) -> Result<(), CheckError> {
+        names::check(self)?;
+        cpus::check(self)?;
+        memory::check(self)?;
+        devices::check(self)
+    }
+}
+
+/// Calls `f` with every pair of items of `items`, each pair once, until one fails.
+fn each_pair<T, E>(
+    items: impl Iterator<Item = T> + Clone,
+    mut f: impl FnMut(&T, &T) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut rest = items;
+    while let Some(first) = rest.next() {
+        for second in rest.clone() {
+            f(&first, &second)?;
+        }
+    }
+    Ok(())
+}

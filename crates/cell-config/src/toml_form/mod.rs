@@ -1,0 +1,1 @@
+//! TOML: what users write. (Being written; see WHO-DOES-WHAT.txt.)
