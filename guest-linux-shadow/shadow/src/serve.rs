@@ -98,6 +98,7 @@ fn spin(options: &Options) {
 
 /// Prints what happened; returns the exit status.
 fn summarise(device: &Device, options: &Options, masked: &mut Masked) -> Result<i32> {
+    masked.service().finish();
     let outcome = masked.service().outcome();
     let counters = masked.service().counters();
     println!("shadow: {counters}");

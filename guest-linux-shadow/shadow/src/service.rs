@@ -138,8 +138,15 @@ impl<M: Machine> Service<M> {
         }
     }
 
+    /// Takes the last reading of the exit counter, if the client's end has not taken it.
+    pub fn finish(&mut self) {
+        if self.counters.exits_at_end.is_none() {
+            self.counters.exits_at_end = self.machine.vm_exits().ok();
+        }
+    }
+
     fn exit(&mut self, status: i32) -> i64 {
-        self.counters.exits_at_end = self.machine.vm_exits().ok();
+        self.finish();
         self.outcome = Some(Outcome::Exit(status));
         0
     }
