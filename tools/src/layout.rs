@@ -78,14 +78,22 @@ impl Lab {
 
 /// Puts `bytes` at `path` in one step: a reader sees the old file or the whole new one.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    }
+    make_parent(path)?;
     let mut staging = path.as_os_str().to_owned();
     staging.push(".part");
     fs::write(&staging, bytes)
         .and_then(|()| fs::rename(&staging, path))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Makes the folder that `path` lies in.
+pub(crate) fn make_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => {
+            fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Makes an empty folder at `path`, throwing away what was there.

@@ -27,7 +27,9 @@
 //! ```
 
 mod apt_sources;
+pub mod build;
 mod command;
+pub mod demo;
 pub mod emulator;
 mod emulator_log;
 mod followed_file;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use lab::demo::{self, Demo};
 use lab::image::BootImage;
 use lab::machine::{Console, Firmware, Machine, MachineSpec, Medium};
 use lab::run::{Echo, End, RunOutcome};
@@ -32,6 +33,9 @@ enum Action {
     Setup,
     /// Test the emulator again.
     SelfTest,
+    /// The main job: boot a stock Linux and NimbOS in two cells, and check that system calls cross. Sets up and
+    /// builds whatever is missing. Exits with 0 only when every check held.
+    Demo(DemoOptions),
     /// Put a Multiboot2 kernel and modules on an ISO and boot it. Exits with 0 when the guest switched
     /// the machine off or the awaited text came, 1 when something failed, 124 at the time limit.
     Boot(BootOptions),
@@ -40,6 +44,25 @@ enum Action {
         /// The folder with the sources and the Kbuild file.
         folder: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct DemoOptions {
+    /// The cells: a TOML file with cells named linux and nimbos [default: configs/emulator-demo.toml].
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Start by UEFI, not by the BIOS.
+    #[arg(long)]
+    uefi: bool,
+    /// Instructions that a processor runs before the next one's turn.
+    #[arg(long, default_value_t = 16)]
+    quantum: u32,
+    /// Wall-clock seconds after which the machine is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    time_limit: u64,
+    /// What to call the run: the folder of its files.
+    #[arg(long, default_value = "demo")]
+    name: String,
 }
 
 #[derive(Args)]
@@ -113,6 +136,7 @@ fn perform(options: Options) -> Result<ExitCode> {
             );
         }
         Action::SelfTest => drop(setup::self_test(&lab)?),
+        Action::Demo(options) => return demo(&lab, options),
         Action::Boot(options) => return boot(&lab, options),
         Action::KernelModule { folder } => {
             let module = kernel_module::build(&lab, &setup::linux(&lab)?, &folder)?;
@@ -122,13 +146,32 @@ fn perform(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn demo(lab: &Lab, options: DemoOptions) -> Result<ExitCode> {
+    let default = || lab.root().join("configs/emulator-demo.toml");
+    let demo = Demo {
+        config: options.config.unwrap_or_else(default),
+        firmware: firmware(options.uefi),
+        quantum: options.quantum,
+        time_limit: Duration::from_secs(options.time_limit),
+        echo: Echo::Live,
+        name: options.name,
+    };
+    let verdict = demo::run(lab, &demo)?;
+    println!("{verdict}");
+    Ok(if verdict.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn firmware(uefi: bool) -> Firmware {
+    if uefi { Firmware::Uefi } else { Firmware::Bios }
+}
+
 fn boot(lab: &Lab, options: BootOptions) -> Result<ExitCode> {
     let emulator = setup::emulator(lab)?;
-    let firmware = if options.uefi {
-        Firmware::Uefi
-    } else {
-        Firmware::Bios
-    };
+    let firmware = firmware(options.uefi);
     let mut image = BootImage::new(&options.kernel).kernel_args(&options.kernel_args);
     for (name, path) in &options.modules {
         image = image.module(name, path);

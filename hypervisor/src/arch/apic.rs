@@ -39,9 +39,14 @@ pub fn mode() -> ApicMode {
 }
 
 /// Brings this CPU's APIC into `mode`; once, before a cell runs. Returns whether it is in that mode now: the way
-/// back from x2APIC leads through a disabled APIC, which some machines lock.
+/// back from x2APIC leads through a disabled APIC, which some machines lock, and an xAPIC page that the firmware moved
+/// is not supported.
 pub fn set_mode(wanted: ApicMode) -> bool {
+    const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
     let base = msr::read(msr::IA32_APIC_BASE);
+    if base & BASE_ADDRESS != XAPIC_BASE {
+        return false;
+    }
     match (mode(), wanted) {
         (ApicMode::Xapic, ApicMode::X2apic) => {
             // SAFETY: the APIC is on in xAPIC mode; x2APIC support was checked. No interrupt is in flight: IF = 0

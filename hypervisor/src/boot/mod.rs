@@ -12,10 +12,11 @@ mod verify;
 
 use cell_config::{LogLevel, System};
 use log::{LevelFilter, error, info};
-use spin::Once;
+use spin::{Mutex, MutexGuard, Once};
 
 use crate::address::HostPhys;
-use crate::arch::{tsc, wait};
+use crate::arch::descriptors::Descriptors;
+use crate::arch::{interrupts, tsc, wait};
 use crate::log_ring;
 use crate::memory::{self, PhysicalMemory};
 use crate::vmx::capability::VmxCapabilities;
@@ -44,10 +45,15 @@ pub struct Image {
 }
 
 static SYSTEM: Once<System> = Once::new();
+/// GDT and TSS of the boot CPU until it gets those that it keeps.
+static EARLY_DESCRIPTORS: Mutex<Descriptors> = Mutex::new(Descriptors::new());
 
 /// Starts the hypervisor. Called by entry.S through `main.rs`.
 pub fn start(magic: u32, boot_information: u32, image: Image) -> ! {
     log_ring::init();
+    // From here on a fault of the hypervisor's own is a line in the log, not a triple fault.
+    MutexGuard::leak(EARLY_DESCRIPTORS.lock()).load();
+    interrupts::load();
     match run(magic, boot_information, image) {
         Ok(never) => match never {},
         Err(error) => {

@@ -44,6 +44,8 @@ pub enum LoadError {
         /// Its length in bytes.
         len: u64,
     },
+    /// A Linux cell without the machine's devices has no ACPI tables to start from.
+    NeedsDevices,
     /// No room for boot parameters in the cell's memory.
     NoBootArea,
     /// The machine's map has too many entries.
@@ -64,6 +66,9 @@ impl fmt::Display for LoadError {
                     "the initial ramdisk of {len} bytes does not fit into the cell's memory beside the image"
                 )
             }
+            Self::NeedsDevices => f.write_str(
+                "a Linux cell needs devices = \"rest\": one without is not supported yet",
+            ),
             Self::NoBootArea => {
                 f.write_str("the cell's memory has no 128 KiB of RAM for its boot parameters")
             }
@@ -116,7 +121,6 @@ pub struct LinuxPlan<'a> {
     initrd: Option<(&'a [u8], Range)>,
     boot_area: u64,
     map: E820Map,
-    has_devices: bool,
 }
 
 impl<'a> LinuxPlan<'a> {
@@ -134,12 +138,14 @@ impl<'a> LinuxPlan<'a> {
             .iter()
             .map(|region| Range::new(region.base, region.size))
             .collect();
-        let has_devices = config.devices == cell_config::Devices::Rest;
+        if config.devices != cell_config::Devices::Rest {
+            return Err(LoadError::NeedsDevices);
+        }
         let source = |tables| E820Source {
             machine: sources.memory_map,
             memory: &memory,
             tables,
-            has_devices,
+            has_devices: true,
         };
         let ram: ArrayVec<Range, { e820::MAX_ENTRIES }> = e820::build(&source(Range::new(0, 0)))?
             .iter()
@@ -164,7 +170,6 @@ impl<'a> LinuxPlan<'a> {
             initrd,
             boot_area,
             map,
-            has_devices,
         })
     }
 
@@ -184,11 +189,7 @@ impl<'a> LinuxPlan<'a> {
         if let Some((bytes, range)) = self.initrd {
             write(range.base, bytes)?;
         }
-        let acpi_rsdp = if self.has_devices {
-            self.write_acpi_tables(sources, &config.cpus)?
-        } else {
-            0
-        };
+        let acpi_rsdp = self.write_acpi_tables(sources, &config.cpus)?;
         let cmdline = config.cmdline.as_bytes();
         write(self.boot_area + CMDLINE, cmdline)?;
         write(self.boot_area + CMDLINE + cmdline.len() as u64, &[0])?;

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The demo: a stock Linux and NimbOS in two cells, system calls crossing by SENDUIPI; and its verdict.
+
+mod judge;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cell_config::System;
+
+use crate::command::say;
+use crate::image::{BootImage, demo_initramfs};
+use crate::machine::{Console, Firmware, Machine, MachineSpec, Medium};
+use crate::run::{Echo, End, RunOutcome};
+use crate::{Lab, build, kernel_module, layout, setup};
+
+pub use judge::Verdict;
+
+/// Label of the hypervisor's console.
+pub const HYPERVISOR: &str = "isthmus";
+/// Instructions per emulated second. With more, Linux's waits for absent devices take longer; with fewer, its timer
+/// interrupts take the larger part of the time.
+const IPS: u64 = 20_000_000;
+const MIB: u64 = 1 << 20;
+/// The emulator's memory is a multiple of this.
+const MEMORY_STEP_MIB: u64 = 256;
+
+/// How the demo is run.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    /// The configuration of the cells, TOML, with cells named `linux` and `nimbos`.
+    pub config: PathBuf,
+    /// By BIOS or UEFI.
+    pub firmware: Firmware,
+    /// Instructions that a processor runs before the next one's turn.
+    pub quantum: u32,
+    /// When the run is given up.
+    pub time_limit: Duration,
+    /// Whether the consoles are shown.
+    pub echo: Echo,
+    /// What to call the run.
+    pub name: String,
+}
+
+/// Sets everything up, builds everything, boots it, and judges what the consoles said.
+pub fn run(lab: &Lab, demo: &Demo) -> Result<Verdict> {
+    let (emulator, linux) = setup::all(lab)?;
+    let system = read_config(&demo.config)?;
+    let iso = build_iso(lab, &linux, demo, &system)?;
+    let machine = Machine::new(lab, &emulator, machine_spec(demo, &system)?);
+    say(format!(
+        "booting {} CPUs by {:?}; Linux takes about half a minute to its first program",
+        system.machine.cpus.len(),
+        demo.firmware
+    ));
+    let outcome = machine.boot::<()>(&demo.name, &Medium::Iso(iso), demo.echo, |line| {
+        // Nothing follows this line: without it, a refused start would last until the time limit.
+        if line.text.ends_with("halted") {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    say(ending(&outcome));
+    Ok(Verdict::of(&outcome))
+}
+
+/// Reads and checks a configuration.
+pub fn read_config(path: &Path) -> Result<System> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match cell_config::from_toml(&text) {
+        Ok(system) => Ok(system),
+        Err(error) => bail!("{}: {error}", path.display()),
+    }
+}
+
+fn build_iso(
+    lab: &Lab,
+    linux: &crate::linux::Linux,
+    demo: &Demo,
+    system: &System,
+) -> Result<PathBuf> {
+    let programs = build::freestanding(lab)?;
+    let shadow = build::shadow(lab)?;
+    say("building the driver against the unpacked headers");
+    let side = lab.root().join("guest-linux-shadow");
+    let module = kernel_module::build(lab, linux, &side.join("driver"))?;
+    let init_path = side.join("demo/init");
+    let init = fs::read_to_string(&init_path)
+        .with_context(|| format!("cannot read {}", init_path.display()))?;
+    let initrd = lab.image_path(&format!("{}.initrd", demo.name));
+    demo_initramfs(Some(&module), Some(&shadow), &init, &[])?.write_gz(&initrd)?;
+    let config = lab.image_path(&format!("{}.cells", demo.name));
+    layout::write_whole(&config, &cell_config::encode(system))?;
+    say("making the boot image");
+    let iso = lab.image_path(&format!("{}.iso", demo.name));
+    let console = system
+        .hypervisor
+        .console
+        .map(|port| format!("console={port:#x}"));
+    BootImage::new(&programs.hypervisor)
+        .kernel_args(console.unwrap_or_default())
+        .module("config", &config)
+        .module("linux", &linux.image)
+        .module("initrd", &initrd)
+        .module("nimbos", &programs.nimbos)
+        .module("nimbos-apps", &programs.nimbos_apps)
+        .build(demo.firmware, &iso)?;
+    Ok(iso)
+}
+
+/// The emulated machine for a configuration: as many CPUs, as much memory, and the consoles that it names.
+fn machine_spec(demo: &Demo, system: &System) -> Result<MachineSpec> {
+    let cells = system
+        .cells
+        .iter()
+        .map(|cell| (cell.console, cell.name.as_str()));
+    let owners = [(system.hypervisor.console, HYPERVISOR)]
+        .into_iter()
+        .chain(cells);
+    let consoles = owners
+        .filter_map(|(port, label)| Some(com_number(port?).map(|com| Console::new(com, label))))
+        .collect::<Result<Vec<_>>>()?;
+    let end = system
+        .machine
+        .memory
+        .iter()
+        .map(|region| region.end())
+        .max()
+        .unwrap_or(0);
+    let memory_mib = end.div_ceil(MEMORY_STEP_MIB * MIB) * MEMORY_STEP_MIB;
+    Ok(MachineSpec {
+        cpus: u32::try_from(system.machine.cpus.len())?,
+        memory_mib: u32::try_from(memory_mib)?,
+        ips: IPS,
+        quantum: demo.quantum,
+        firmware: demo.firmware,
+        consoles,
+        time_limit: demo.time_limit,
+        ..MachineSpec::default()
+    })
+}
+
+fn com_number(port: u16) -> Result<u8> {
+    match port {
+        0x3f8 => Ok(1),
+        0x2f8 => Ok(2),
+        0x3e8 => Ok(3),
+        0x2e8 => Ok(4),
+        _ => bail!(
+            "the emulator has no serial port at {port:#x}: COM1 to COM4 are at 3f8H, 2f8H, 3e8H, 2e8H"
+        ),
+    }
+}
+
+fn ending(outcome: &RunOutcome<()>) -> String {
+    let words = match &outcome.end {
+        End::ShutDown => "the machine went off".to_owned(),
+        End::Stopped(()) => "the hypervisor halted the machine".to_owned(),
+        End::TimeLimit => "the time limit was reached".to_owned(),
+        End::TripleFault(text) => format!("a processor had a triple fault: {text}"),
+        End::Panicked(text) => format!("the emulator gave up: {text}"),
+        End::Died(status) => format!("the emulator died: {status}"),
+    };
+    format!(
+        "{words} after {:.1} s; files in {}",
+        outcome.seconds,
+        outcome.folder.display()
+    )
+}
