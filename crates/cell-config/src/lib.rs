@@ -18,6 +18,8 @@ mod check;
 mod place;
 mod region;
 mod system;
+#[cfg(feature = "std")]
+mod toml_form;
 
 #[cfg(feature = "std")]
 pub use binary::encode;
@@ -33,3 +35,5 @@ pub use system::{
     Hypervisor, LogLevel, MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES,
     MAX_REGIONS, Machine, Name, System,
 };
+#[cfg(feature = "std")]
+pub use toml_form::{TomlError, from_toml, to_toml};

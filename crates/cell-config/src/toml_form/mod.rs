@@ -1,1 +1,14 @@
-//! TOML: what users write. (Being written; see WHO-DOES-WHAT.txt.)
+//! TOML: what users write.
+//!
+//! Reading goes text, [`tables`] (shapes of values, limits of lists), [`System`] (names become indices, defaults are
+//! filled in), [`System::check`]. Each step's errors become a [`TomlError`] with the line and the key.
+
+mod error;
+mod read;
+mod tables;
+mod values;
+mod write;
+
+pub use error::TomlError;
+pub use read::from_toml;
+pub use write::to_toml;
