@@ -146,6 +146,7 @@ const REJECTED: &[(&str, &str, &str)] = &[
     ("image = \"nimbos\"\n", "", "line 29: cell 'nimbos': image: missing"),
     ("kernel = \"linux\"", "kernel = \"linux\"\nimage = \"linux\"", "line 26: cell 'linux': image: a cell of kind Linux has `kernel` instead"),
     ("image = \"nimbos\"", "kernel = \"nimbos\"", "line 34: cell 'nimbos': kernel: a cell of kind ELF has `image` instead"),
+    ("log_level", "\"log\\u001blevel\"", "line 14: hypervisor.log\\u{1b}level: unknown field"),
     // Values.
     ("size = \"767M\"", "size = \"767MB\"", "line 20: cell 'linux': memory[0].size: \"767MB\" is no size"),
     ("size = \"767M\"", "size = -1", "line 20: cell 'linux': memory[0].size: -1 is negative"),

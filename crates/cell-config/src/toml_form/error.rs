@@ -76,10 +76,19 @@ impl TomlError {
         }
     }
 
+    /// Keys and the parser's messages repeat the text, which may have control characters.
     fn new(line: Option<usize>, message: String) -> Self {
+        let mut shown = String::new();
+        for c in message.chars() {
+            if c.is_control() {
+                shown.extend(c.escape_debug());
+            } else {
+                shown.push(c);
+            }
+        }
         Self {
             line,
-            message,
+            message: shown,
             broken_rule: None,
         }
     }
