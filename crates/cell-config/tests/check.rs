@@ -58,6 +58,18 @@ fn what_breaks_no_rule_is_accepted() {
                 size: 16,
             })
         },
+        // Neighbours touch.
+        |s| s.cells[1].console = Some(0x3f0),
+        |s| s.cells[1].console = Some(0x400),
+        |s| s.cells[1].mmio[0] = Region::new(0xfee0_1000, 0x1000),
+        // A device may end where all addresses end, and a channel may have 1 GiB.
+        |s| s.cells[1].mmio[0] = Region::new(PHYSICAL_END - 0x1000, 0x1000),
+        |s| {
+            s.machine.memory.push(Region::new(1 << 32, 1 << 30));
+            s.channels[0].memory = Region::new(1 << 32, 1 << 30);
+        },
+        // What a cell sees may lie where a channel of others does.
+        |s| add_cell(s).memory[0].guest = 0x3400_0000,
         // The hypervisor's memory may be the last there is.
         |s| s.hypervisor.memory = Region::new(0x3fc0_0000, 0x20_0000),
     ];
@@ -135,6 +147,17 @@ fn a_cell_sees_one_thing_at_an_address() {
         (
             "memory[0] of cell 'nimbos' overlaps memory of channel 'syscalls' at guest-physical 0x34000000-0x343fffff, 4M",
             |s| s.cells[1].memory[0].guest = 0x3400_0000,
+        ),
+        (
+            "memory[0] of cell 'nimbos' overlaps memory of channel 'syscalls' at guest-physical 0x34000000-0x343fffff, 4M",
+            |s| {
+                (s.channels[0].client, s.channels[0].server) = (0, 1);
+                s.cells[1].memory[0].guest = 0x3400_0000;
+            },
+        ),
+        (
+            "memory[3] of the machine (0xfee00000-0xfee00fff, 4K) covers the local APIC at 0xfee00000",
+            |s| s.machine.memory.push(LOCAL_APIC),
         ),
         (
             "memory[0] of cell 'nimbos' overlaps memory[1] of cell 'nimbos' at guest-physical 0x42000000-0x42000fff, 4K",

@@ -73,8 +73,8 @@ fn check_summarizes_an_accepted_configuration_on_one_screen() {
 #[test]
 fn check_warns_of_each_direct_channel() {
     let folder = folder("warns");
-    let warning = "channel 'syscalls' is direct: its cells trust each other (a cell can forge any notification)\n";
-    assert!(stderr(&isthmus(&["config", "check", DEMO])).ends_with(warning));
+    let warning = "warning: channel 'syscalls' is direct: its cells trust each other (a cell can forge any notification)\n";
+    assert_eq!(stderr(&isthmus(&["config", "check", DEMO])), warning);
     let filtered = changed_demo(&folder, "\"direct\"", "\"filtered\"");
     let output = isthmus(&["config", "check", &filtered]);
     assert_eq!(

@@ -1,7 +1,8 @@
 //! TOML: what users write.
 //!
-//! Reading goes text, [`tables`] (shapes of values, limits of lists), [`System`] (names become indices, defaults are
-//! filled in), [`System::check`]. Each step's errors become a [`TomlError`] with the line and the key.
+//! Reading goes text, [`tables`] (shapes of values, limits of lists), [`System`](crate::System) (names become indices,
+//! defaults are filled in), [`check`](crate::System::check). Each step's errors become a [`TomlError`] with the line and
+//! the key.
 
 mod error;
 mod read;

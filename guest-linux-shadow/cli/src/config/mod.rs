@@ -56,8 +56,7 @@ fn read(file: &Path) -> Result<System> {
     for channel in &system.channels {
         if channel.doorbell == Doorbell::Direct {
             output::warning(&format!(
-                "{}: channel '{}' is direct: its cells trust each other (a cell can forge any notification)",
-                file.display(),
+                "channel '{}' is direct: its cells trust each other (a cell can forge any notification)",
                 channel.name
             ));
         }
