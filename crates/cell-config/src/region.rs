@@ -24,8 +24,14 @@ impl Region {
     }
 
     /// Returns the first address behind the range, or `None` if that is no 64-bit number.
-    pub const fn end(self) -> Option<u64> {
+    pub const fn checked_end(self) -> Option<u64> {
         self.base.checked_add(self.size)
+    }
+
+    /// Returns the first address behind the range. A range that wraps, which no checked [`System`](crate::System) has,
+    /// ends at the last address.
+    pub const fn end(self) -> u64 {
+        self.base.saturating_add(self.size)
     }
 
     /// Tells whether the ranges share a byte. A range that wraps reaches to the end of memory; an empty one overlaps
@@ -36,7 +42,7 @@ impl Region {
 
     /// Tells whether every byte of `other` is in this range. A range that wraps is in none.
     pub const fn contains(self, other: Self) -> bool {
-        match (self.end(), other.end()) {
+        match (self.checked_end(), other.checked_end()) {
             (Some(end), Some(other_end)) => self.base <= other.base && other_end <= end,
             _ => false,
         }

@@ -24,7 +24,7 @@ fn small() -> System {
 fn reseal(bytes: &mut [u8]) {
     let len = bytes.len() as u32;
     bytes[12..16].copy_from_slice(&len.to_le_bytes());
-    let crc = crc32fast::hash(&bytes[HEADER_LEN..]);
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes[HEADER_LEN..]);
     bytes[16..20].copy_from_slice(&crc.to_le_bytes());
 }
 

@@ -26,6 +26,7 @@ fn ranges_overlap_where_they_share_a_byte() {
         assert_eq!(range.contains(other), is_inside, "{other}");
     }
     let wrapping = Region::new(0x1000, u64::MAX);
-    assert_eq!(wrapping.end(), None);
+    assert_eq!((wrapping.checked_end(), wrapping.end()), (None, u64::MAX));
+    assert_eq!((range.checked_end(), range.end()), (Some(0x2000), 0x2000));
     assert!(!wrapping.contains(range) && !range.contains(wrapping));
 }

@@ -30,6 +30,8 @@ pub const REVISION: u32 = 1;
 
 /// First bytes of the binary form.
 const SIGNATURE: [u8; 8] = *b"IsthmCfg";
+/// The CRC-32 of Ethernet. `crc` has no feature that links `std`, which one for another package would turn on here too.
+static CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 /// Bytes of the header.
 const HEADER_LEN: usize = 24;
 /// Bytes of a name.

@@ -2,7 +2,9 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use super::{COMMAND_LINE_LEN, DecodeError, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
+use super::{
+    CHECKSUM, COMMAND_LINE_LEN, DecodeError, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE,
+};
 use crate::{
     ApicMode, Cell, CellKind, CellRegion, Channel, Devices, Doorbell, EndAction, ForeignPorts,
     Hypervisor, LogLevel, Machine, Name, PortRange, Region, System,
@@ -48,7 +50,7 @@ fn header(bytes: &[u8]) -> Result<(), DecodeError> {
         });
     }
     let stated = reader.u32()?;
-    let computed = crc32fast::hash(body);
+    let computed = CHECKSUM.checksum(body);
     if stated != computed {
         return Err(DecodeError::Checksum { stated, computed });
     }

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::{COMMAND_LINE_LEN, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
+use super::{CHECKSUM, COMMAND_LINE_LEN, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
 use crate::{Cell, CellRegion, Channel, PortRange, Region, System};
 
 /// Returns the binary form of `system`. It need not be checked: the reader does that.
@@ -14,7 +14,7 @@ pub fn encode(system: &System) -> Vec<u8> {
     let mut header = Writer(SIGNATURE.to_vec());
     header.u32(REVISION);
     header.u32(length);
-    header.u32(crc32fast::hash(&body));
+    header.u32(CHECKSUM.checksum(&body));
     header.u32(0);
     [header.0, body].concat()
 }

@@ -86,7 +86,7 @@ fn check_shape(extent: Extent, alignment: u64) -> Result<(), CheckError> {
             alignment: Size(alignment),
         });
     }
-    match extent.region.end() {
+    match extent.region.checked_end() {
         Some(end) if end <= PHYSICAL_END => Ok(()),
         _ => Err(CheckError::AddressTooHigh { extent }),
     }
@@ -148,7 +148,7 @@ fn disjoint(first: &Extent, second: &Extent) -> Result<(), CheckError> {
 
 /// Tells whether the regions of `ram` together hold every byte of `region`, which does not wrap.
 fn covered(ram: &[Region], region: Region) -> bool {
-    let Some(end) = region.end() else {
+    let Some(end) = region.checked_end() else {
         return false;
     };
     let mut at = region.base;
@@ -156,7 +156,7 @@ fn covered(ram: &[Region], region: Region) -> bool {
         match ram
             .iter()
             .find(|r| r.contains(Region::new(at, 1)))
-            .and_then(|r| r.end())
+            .map(|r| r.end())
         {
             Some(next) => at = next,
             None => return false,
