@@ -1,1 +1,12 @@
-//! Tiny cells for the system tests.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The parts of the test cell that are pure logic: its options and its statistics.
+//!
+//! The cell itself is the binary beside this library (`main.rs`).
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod options;
+mod statistics;
+
+pub use options::{OptionError, Options};
+pub use statistics::Summary;

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cell's end of its first channel: state words, UPID slots, and a few words of these tests' own where the
+//! ring would be.
+#![expect(unsafe_code, reason = "refers to memory that another cell writes too")]
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hv_abi::channel::{
+    CLIENT_STATE_OFFSET, CLIENT_UPIDS_OFFSET, RING_OFFSET, SERVER_STATE_OFFSET,
+    SERVER_UPIDS_OFFSET, STATE_ABSENT, STATE_READY, UPID_SLOT_LEN,
+};
+use hv_abi::{ChannelInfo, ChannelRole};
+use uintr::Upid;
+
+use crate::boot::Boot;
+
+/// The words of the client's side begin here, those of the server's a page later.
+const CLIENT_WORDS: usize = RING_OFFSET;
+const SERVER_WORDS: usize = RING_OFFSET + 0x1000;
+
+/// Which word of a side.
+#[derive(Clone, Copy, Debug)]
+pub enum Word {
+    /// What a cell asks: the number of its question.
+    Question = 0,
+    /// The number of the last question that this side has answered.
+    Answer = 1,
+    /// How far a test is.
+    Phase = 2,
+}
+
+/// Which side of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// This cell's.
+    Own,
+    /// The other cell's.
+    Peer,
+}
+
+/// The cell's end of a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    base: usize,
+    role: ChannelRole,
+}
+
+impl Channel {
+    /// Opens the cell's first channel.
+    pub fn first(boot: &Boot) -> Option<Self> {
+        let info: &ChannelInfo = boot.info.channels().first()?;
+        Some(Self {
+            base: usize::try_from(info.base).ok()?,
+            role: info.role()?,
+        })
+    }
+
+    /// Tells which end this is.
+    pub fn is_client(&self) -> bool {
+        self.role == ChannelRole::Client
+    }
+
+    /// Returns a word of a side.
+    pub fn word(&self, side: Side, word: Word) -> &'static AtomicU64 {
+        let offset = self.pick(side, CLIENT_WORDS, SERVER_WORDS) + 64 * word as usize;
+        // SAFETY: inside the channel, which lasts as long as the cell; aligned; atomics only.
+        unsafe { &*self.at::<AtomicU64>(offset) }
+    }
+
+    /// Returns a UPID of a side.
+    pub fn upid(&self, side: Side, slot: usize) -> &'static Upid {
+        let slots = self.pick(side, CLIENT_UPIDS_OFFSET, SERVER_UPIDS_OFFSET);
+        // SAFETY: a slot of the channel, aligned to 64 bytes, which this cell accesses as a UPID only.
+        unsafe { Upid::from_ptr(self.at::<Upid>(slots + slot * UPID_SLOT_LEN).cast_mut()) }
+    }
+
+    /// Says whether this side is ready.
+    pub fn set_ready(&self, ready: bool) {
+        let state = if ready { STATE_READY } else { STATE_ABSENT };
+        self.state(Side::Own).store(state, Ordering::SeqCst);
+    }
+
+    /// Tells whether the other side is ready.
+    pub fn is_peer_ready(&self) -> bool {
+        self.state(Side::Peer).load(Ordering::SeqCst) == STATE_READY
+    }
+
+    /// Waits until the other side is ready.
+    pub fn await_peer(&self) {
+        while !self.is_peer_ready() {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Asks the other side `count` times and waits for each answer.
+    pub fn ask(&self, count: u64) {
+        let question = self.word(Side::Own, Word::Question);
+        let answer = self.word(Side::Peer, Word::Answer);
+        for _ in 0..count {
+            let number = question.fetch_add(1, Ordering::SeqCst) + 1;
+            while answer.load(Ordering::SeqCst) != number {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
+    fn state(&self, side: Side) -> &'static AtomicU32 {
+        let offset = self.pick(side, CLIENT_STATE_OFFSET, SERVER_STATE_OFFSET);
+        // SAFETY: as for the other words.
+        unsafe { &*self.at::<AtomicU32>(offset) }
+    }
+
+    /// Returns the client's or the server's of two offsets.
+    fn pick(&self, side: Side, client: usize, server: usize) -> usize {
+        if self.is_client() == (side == Side::Own) {
+            client
+        } else {
+            server
+        }
+    }
+
+    fn at<T>(&self, offset: usize) -> *const T {
+        core::ptr::with_exposed_provenance(self.base + offset)
+    }
+}
