@@ -1,29 +1,24 @@
-//! Cell configurations: TOML in, checked binary form out and in.
+//! Cell configurations: what each cell owns, the checks, the binary form out and in.
 //!
 //! A [`System`] says which cell owns which CPUs, memory and devices. `isthmus config build` reads one from TOML and
 //! writes the binary form; the hypervisor, to which that form is hostile input, reads it with [`decode`]. Both ends run
 //! the same checks, so that a mistake shows at the desk and a manipulated file at boot.
 //!
-//! The core is `no_std` and does not allocate. The feature `std` adds what only the command line needs.
+//! Only [`encode`] allocates, which the hypervisor does not call. The text form is `cell-config-toml`'s.
 //!
 //! The format is described in `docs/interfaces.md`, "Cell configuration".
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "std")]
-extern crate std;
+extern crate alloc;
 
 mod binary;
 mod check;
 mod place;
 mod region;
 mod system;
-#[cfg(feature = "std")]
-mod toml_form;
 
-#[cfg(feature = "std")]
-pub use binary::encode;
-pub use binary::{DecodeError, REVISION, decode};
+pub use binary::{DecodeError, REVISION, decode, encode};
 pub use check::{
     CheckError, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY, MIN_ELF_MEMORY,
     MIN_HYPERVISOR_MEMORY, PHYSICAL_END,
@@ -35,5 +30,3 @@ pub use system::{
     Hypervisor, LogLevel, MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES,
     MAX_REGIONS, Machine, Name, System,
 };
-#[cfg(feature = "std")]
-pub use toml_form::{TomlError, from_toml, to_toml};

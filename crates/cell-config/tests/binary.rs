@@ -1,5 +1,4 @@
 //! The binary form: a faithful copy of every system, and nothing else is read.
-#![cfg(feature = "std")]
 
 mod common;
 #[path = "common/random.rs"]

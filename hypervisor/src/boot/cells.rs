@@ -22,6 +22,10 @@ use crate::vmx::capability::VmxCapabilities;
 type Ranges = ArrayVec<Range, 320>;
 
 /// A cell whose images were checked.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on a stack that is large enough; there is no heap yet"
+)]
 enum Plan<'a> {
     Linux(LinuxPlan<'a>),
     Elf(ElfPlan<'a>),

@@ -10,7 +10,6 @@ use crate::cell::{CreateError, LinuxLoadError, LoadError};
 use crate::loader::Range;
 use crate::loader::placement::PlacementError;
 use crate::memory::{OutOfFrames, RangeLimit};
-use crate::vmx::capability::MissingList;
 use crate::vmx::vmcs::VmxError;
 
 /// A reason to start nothing.
@@ -34,7 +33,7 @@ pub enum InitError {
     /// The configuration.
     Configuration(DecodeError),
     /// The processor lacks something.
-    Processor(MissingList),
+    Processor { missing: usize },
     /// The image is not at the start of the hypervisor's region.
     ImageElsewhere { image: Range, region: Range },
     /// Memory of the configuration that this machine lacks.
@@ -94,12 +93,11 @@ impl fmt::Display for InitError {
                 )
             }
             Self::Configuration(error) => write!(f, "module 'config': {error}"),
-            Self::Processor(missing) => {
-                f.write_str("the processor lacks")?;
-                missing.iter().enumerate().try_for_each(|(index, item)| {
-                    f.write_str(if index == 0 { ": " } else { "; " })?;
-                    item.fmt(f)
-                })
+            Self::Processor { missing } => {
+                write!(
+                    f,
+                    "this processor cannot run Isthmus: {missing} features are missing, see above"
+                )
             }
             Self::ImageElsewhere { image, region } => write!(
                 f,

@@ -118,7 +118,7 @@ fn read_memory_map(info: &BootInformation) -> Result<ArrayVec<E820Entry, MAX_ENT
         .ok_or(InitError::BootInformation("it has no memory map"))?;
     let mut map = ArrayVec::new();
     for area in tag.memory_areas() {
-        let kind = match MemoryAreaType::from(area.typ()) {
+        let kind = match area.typ() {
             MemoryAreaType::Available => E820Kind::RAM,
             MemoryAreaType::AcpiAvailable => E820Kind::ACPI_TABLES,
             MemoryAreaType::ReservedHibernate => E820Kind::ACPI_NVS,

@@ -4,7 +4,7 @@ use core::fmt::Write;
 
 use arrayvec::ArrayString;
 use cell_config::{ApicMode, Doorbell, System};
-use log::warn;
+use log::{error, warn};
 
 use super::machine::Machine;
 use super::{Image, InitError, vmx_capabilities};
@@ -12,7 +12,7 @@ use crate::acpi::Madt;
 use crate::loader::Range;
 use crate::vmx::capability::{CpuidLeaves, MissingList, VmxCapabilities};
 
-/// Checks this CPU; every CPU is checked as it comes up.
+/// Checks this CPU, with a line for each thing that it lacks; every CPU is checked as it comes up.
 pub fn processor(apic_mode: ApicMode) -> Result<VmxCapabilities, InitError> {
     let mut missing = MissingList::new();
     let leaves = CpuidLeaves::read();
@@ -26,9 +26,14 @@ pub fn processor(apic_mode: ApicMode) -> Result<VmxCapabilities, InitError> {
     if let Some(vmx) = &vmx {
         vmx.missing(&mut missing);
     }
+    for item in &missing {
+        error!("the processor lacks {item}");
+    }
     match vmx {
         Some(vmx) if missing.is_empty() => Ok(vmx),
-        _ => Err(InitError::Processor(missing)),
+        _ => Err(InitError::Processor {
+            missing: missing.len(),
+        }),
     }
 }
 

@@ -22,7 +22,7 @@ pub unsafe fn map_all(end: u64) -> Result<(), OutOfFrames> {
     for (slot, first) in (0..gibs).step_by(512).enumerate() {
         let directory = allocate_table()?;
         for (entry, gib) in directory.0.iter_mut().zip(first..gibs) {
-            *entry = gib * GIB | LARGE | PRESENT_WRITABLE;
+            *entry = (gib * GIB) | LARGE | PRESENT_WRITABLE;
         }
         root.0[slot] = directory.phys().0 | PRESENT_WRITABLE;
     }

@@ -16,6 +16,9 @@ pub const PRIMARY_NMI_WINDOW: u32 = 1 << 22;
 /// VM-entry control "IA-32e mode guest".
 pub const ENTRY_IA32E_GUEST: u32 = 1 << 9;
 
+/// Bits of a register and what they are.
+type NamedBits = &'static [(u32, &'static str)];
+
 const PIN: [(u32, &str); 3] = [
     (3, "NMI exiting"),
     (5, "virtual NMIs"),
@@ -238,7 +241,7 @@ impl VmxCapabilities {
             "IA32_VMX_BASIC",
             55,
         );
-        let groups: [(u64, &[(u32, &'static str)], &'static str); 5] = [
+        let groups: [(u64, NamedBits, &'static str); 5] = [
             (self.pin, &PIN, "IA32_VMX_TRUE_PINBASED_CTLS"),
             (self.primary, &PRIMARY, "IA32_VMX_TRUE_PROCBASED_CTLS"),
             (self.secondary, &SECONDARY, "IA32_VMX_PROCBASED_CTLS2"),

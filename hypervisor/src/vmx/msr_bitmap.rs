@@ -47,7 +47,7 @@ impl<'a> MsrBitmap<'a> {
 fn position(msr: u32, access: Access) -> Option<(usize, u32)> {
     let range = match msr {
         0..=0x1fff => 0,
-        0xC000_0000..=0xC000_1fff => 128,
+        0xC000_0000..=0xC000_1FFF => 128,
         _ => return None,
     };
     let write = if access == Access::Write { 256 } else { 0 };

@@ -72,7 +72,7 @@ pub fn run(lab: &Lab, demo: &Demo) -> Result<Verdict> {
 pub fn read_config(path: &Path) -> Result<System> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    match cell_config::from_toml(&text) {
+    match cell_config_toml::from_toml(&text) {
         Ok(system) => Ok(system),
         Err(error) => bail!("{}: {error}", path.display()),
     }

@@ -17,12 +17,10 @@
 
 mod error;
 mod read;
-#[cfg(feature = "std")]
 mod write;
 
 pub use error::DecodeError;
 pub use read::decode;
-#[cfg(feature = "std")]
 pub use write::encode;
 
 /// Revision of the binary form.

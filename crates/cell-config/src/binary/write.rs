@@ -1,6 +1,6 @@
 //! Writes the binary form.
 
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 use super::{CHECKSUM, COMMAND_LINE_LEN, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
 use crate::{Cell, CellRegion, Channel, PortRange, Region, System};

@@ -39,14 +39,14 @@ pub fn build(file: &Path, output: &Path) -> Result<()> {
 pub fn show(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let system = cell_config::decode(&bytes).map_err(|e| anyhow!("{}: {e}", binary.display()))?;
-    output::print(&cell_config::to_toml(&system))
+    output::print(&cell_config_toml::to_toml(&system))
 }
 
 /// Reads and checks a configuration and warns of what is allowed but dangerous.
 fn read(file: &Path) -> Result<System> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let system = cell_config::from_toml(&text).map_err(|error| {
+    let system = cell_config_toml::from_toml(&text).map_err(|error| {
         let line = error
             .line()
             .map(|line| format!(":{line}"))

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::values::{Bytes, List, Text, Word};
-use crate::system::{
+use cell_config::{
     ApicMode, CellKind, Devices, Doorbell, EndAction, ForeignPorts, LogLevel, MAX_CELLS,
     MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES, MAX_REGIONS,
 };

@@ -10,8 +10,8 @@ use std::{format, vec};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::check::CheckError;
-use crate::place::{Owner, Place};
+use cell_config::CheckError;
+use cell_config::{Owner, Place};
 
 /// Why a text is no configuration, in one line: the line in the text, the key, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

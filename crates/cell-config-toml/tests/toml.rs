@@ -1,10 +1,9 @@
 //! What users write, and what they are told when it is wrong.
-#![cfg(feature = "std")]
 
 use cell_config::{
     CheckError, Devices, Doorbell, EndAction, ForeignPorts, LogLevel, System, decode, encode,
-    from_toml, to_toml,
 };
+use cell_config_toml::{from_toml, to_toml};
 
 /// A system with two cells and all optional keys but `ports` and `mmio`.
 const EXAMPLE: &str = r#"[machine]

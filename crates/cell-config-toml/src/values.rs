@@ -8,7 +8,7 @@ use std::string::String;
 use arrayvec::{ArrayString, ArrayVec};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::system::{ApicMode, CellKind, Devices, Doorbell, EndAction, ForeignPorts, LogLevel};
+use cell_config::{ApicMode, CellKind, Devices, Doorbell, EndAction, ForeignPorts, LogLevel};
 
 /// A number of bytes or an address: an integer, or a string with a binary unit.
 #[derive(Clone, Copy)]
@@ -162,6 +162,11 @@ impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for ListVisitor<T, N
         }
         Ok(List(list))
     }
+}
+
+/// Narrows an index of one of the lists, all of which are far shorter than 255.
+pub(crate) fn small(index: usize) -> u8 {
+    u8::try_from(index).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]

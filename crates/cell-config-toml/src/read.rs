@@ -11,12 +11,12 @@ use super::tables::{
     PortTable, RegionTable, SystemTable,
 };
 use super::values::List;
-use crate::place::small;
-use crate::region::{CellRegion, PortRange, Region};
-use crate::system::{
+use crate::values::small;
+use cell_config::{
     Cell, CellKind, Channel, Devices, EndAction, ForeignPorts, Hypervisor, LogLevel, Machine, Name,
     System,
 };
+use cell_config::{CellRegion, PortRange, Region};
 
 /// Reads and checks a configuration.
 ///

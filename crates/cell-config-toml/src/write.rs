@@ -3,8 +3,8 @@
 use core::fmt::{self, Display, Write};
 use std::string::String;
 
-use crate::region::{CellRegion, PortRange, Region, Size};
-use crate::system::{Cell, CellKind, Channel, Devices, System};
+use cell_config::{Cell, CellKind, Channel, Devices, System};
+use cell_config::{CellRegion, PortRange, Region, Size};
 
 /// Returns the configuration as TOML; [`from_toml`](super::from_toml) gives the same configuration back.
 pub fn to_toml(system: &System) -> String {
