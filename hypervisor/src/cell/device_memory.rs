@@ -1,6 +1,7 @@
 //! The memory map of "the rest": device memory and firmware tables that the cell with `devices = "rest"` reaches.
 //!
-//! Below 4 GiB everything is the rest's that is no RAM and that nobody claims; windows above are named by `mmio`.
+//! Below 4 GiB everything is the rest's that is no RAM and that nobody claims, below 1 MiB RAM too; windows above 4 GiB
+//! are named by `mmio`.
 
 use arrayvec::ArrayVec;
 use cell_config::Region;
@@ -12,6 +13,8 @@ use crate::loader::e820::{E820Entry, E820Kind};
 use crate::vmx::ept::MemoryType;
 
 const FOUR_GIB: u64 = 1 << 32;
+/// Below this, RAM that nobody claims is the rest's too.
+const LEGACY_END: u64 = 1 << 20;
 
 /// A piece of the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct DeviceRange {
 }
 
 /// Calls `each` for every piece of the rest, in ascending order. Pages that hold any byte of claimed memory, that are
-/// all RAM, or that are the xAPIC's are left out.
+/// all RAM above 1 MiB, or that are the xAPIC's are left out.
 pub fn for_each_device_range<E>(
     machine: &[E820Entry],
     claimed: &[Region],
@@ -56,7 +59,7 @@ fn next_boundary(machine: &[E820Entry], claimed: &[Region], position: u64) -> u6
         .flat_map(|region| [region.base, region.base.saturating_add(region.size)]);
     entries
         .chain(regions)
-        .chain([XAPIC_BASE, XAPIC_BASE + PAGE_SIZE, FOUR_GIB])
+        .chain([LEGACY_END, XAPIC_BASE, XAPIC_BASE + PAGE_SIZE, FOUR_GIB])
         .flat_map(|edge| {
             let down = edge - edge % PAGE_SIZE;
             [down, down.saturating_add(PAGE_SIZE)]
@@ -73,12 +76,13 @@ fn classify(machine: &[E820Entry], claimed: &[Region], position: u64) -> Option<
     let is_claimed = claimed
         .iter()
         .any(|region| page.overlaps(Range::new(region.base, region.size)));
-    let of_kind = |kind| machine.iter().filter(move |entry| entry.kind == kind);
-    if is_claimed
-        || position == XAPIC_BASE
-        || of_kind(E820Kind::RAM).any(|entry| entry.range.contains(page))
-    {
+    if is_claimed || position == XAPIC_BASE {
         return None;
+    }
+    let of_kind = |kind| machine.iter().filter(move |entry| entry.kind == kind);
+    if of_kind(E820Kind::RAM).any(|entry| entry.range.contains(page)) {
+        // Kernels search the last of base memory for tables of a BIOS, also where there is none.
+        return (position < LEGACY_END).then_some(MemoryType::WriteBack);
     }
     let tables = of_kind(E820Kind::ACPI_TABLES).chain(of_kind(E820Kind::ACPI_NVS));
     let is_cached = tables.into_iter().any(|entry| page.overlaps(entry.range));
@@ -160,5 +164,21 @@ mod tests {
                 .iter()
                 .all(|&(base, end, _)| end <= 0x1800_0000 || base >= 0x1880_0000)
         );
+    }
+
+    #[test]
+    fn base_memory_that_nobody_claims_is_the_rests_and_higher_ram_is_nobodys() {
+        let machine = [
+            entry(0, 0xa0000, E820Kind::RAM),
+            entry(0x10_0000, 0x20_0000, E820Kind::RAM),
+        ];
+        let claimed = [Region {
+            base: 0,
+            size: 0x9f000,
+        }];
+        let pieces = rest(&machine, &claimed);
+        assert_eq!(pieces[0], (0x9f000, 0xa0000, MemoryType::WriteBack));
+        assert_eq!(pieces[1], (0xa0000, 0x10_0000, MemoryType::Uncached));
+        assert_eq!(pieces[2].0, 0x20_0000);
     }
 }

@@ -27,6 +27,8 @@ const IPS: u64 = 20_000_000;
 const MIB: u64 = 1 << 20;
 /// The emulator's memory is a multiple of this.
 const MEMORY_STEP_MIB: u64 = 256;
+/// UEFI keeps memory for itself at the top, which the configuration must not claim.
+const UEFI_MEMORY_MIB: u64 = 256;
 
 /// How the demo is run.
 #[derive(Debug, Clone)]
@@ -65,7 +67,7 @@ pub fn run(lab: &Lab, demo: &Demo) -> Result<Verdict> {
         }
     })?;
     say(ending(&outcome));
-    Ok(Verdict::of(&outcome))
+    Ok(Verdict::of(&outcome, &system))
 }
 
 /// Reads and checks a configuration.
@@ -132,7 +134,11 @@ fn machine_spec(demo: &Demo, system: &System) -> Result<MachineSpec> {
         .map(|region| region.end())
         .max()
         .unwrap_or(0);
-    let memory_mib = end.div_ceil(MEMORY_STEP_MIB * MIB) * MEMORY_STEP_MIB;
+    let for_firmware = match demo.firmware {
+        Firmware::Bios => 0,
+        Firmware::Uefi => UEFI_MEMORY_MIB,
+    };
+    let memory_mib = end.div_ceil(MEMORY_STEP_MIB * MIB) * MEMORY_STEP_MIB + for_firmware;
     Ok(MachineSpec {
         cpus: u32::try_from(system.machine.cpus.len())?,
         memory_mib: u32::try_from(memory_mib)?,

@@ -13,6 +13,16 @@ pub const CALLS: usize = 10_000;
 /// Calls before them, so that what happens only the first time stays out.
 pub const WARM_UP_CALLS: usize = 300;
 
+/// What VM exits in the measured part mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Exits {
+    /// The phase fails: interrupts and notifications of the way itself need none.
+    MustBeNone,
+    /// They are printed only, where the machine has exits that are not of the way: in xAPIC mode each EOI is one, and
+    /// with several CPUs Linux sends itself interrupts, which are checked.
+    AreReported,
+}
+
 /// One sample for each measured call.
 pub type Samples = [u32; CALLS];
 
@@ -47,7 +57,7 @@ impl Counters {
 }
 
 /// Makes the call [`WARM_UP_CALLS`] times, then [`CALLS`] times measured, and prints the figures. `call` tells whether
-/// it was right. Neither cell may have a VM exit in the measured part.
+/// it was right. `exits` says what VM exits in the measured part mean.
 ///
 /// Reading the counters shows up in them: one hypercall in this cell, as many in Linux's as that has CPUs, one forwarded
 /// call with its notifications. So they are read twice before the phase; the difference is the price of reading, which is
@@ -56,6 +66,7 @@ impl Counters {
 pub fn run(
     name: &str,
     samples: &mut Samples,
+    exits: Exits,
     mut call: impl FnMut() -> bool,
 ) -> Result<(), Reason> {
     if !(0..WARM_UP_CALLS).all(|_| call()) {
@@ -76,11 +87,17 @@ pub fn run(
     report(
         name,
         samples,
+        exits,
         third.since(second).since(second.since(first)),
     )
 }
 
-fn report(name: &str, samples: &mut Samples, counted: Counters) -> Result<(), Reason> {
+fn report(
+    name: &str,
+    samples: &mut Samples,
+    exits: Exits,
+    counted: Counters,
+) -> Result<(), Reason> {
     let summary = Summary::of(samples).expect("there are samples");
     let Counters {
         exits_nimbos,
@@ -98,7 +115,7 @@ fn report(name: &str, samples: &mut Samples, counted: Counters) -> Result<(), Re
         "demo: phase={name} calls={CALLS} min={min} median={median} p99={p99} max={max} \
          sent={sent} received={received} exits_nimbos={exits_nimbos} exits_linux={exits_linux}\n"
     );
-    if (exits_nimbos, exits_linux) == (0, 0) {
+    if (exits_nimbos, exits_linux) == (0, 0) || exits == Exits::AreReported {
         Ok(())
     } else {
         Err("vm-exits")
