@@ -22,6 +22,11 @@ pub const REG_ICR_LOW: u16 = 0x300;
 /// Offset of the high half of the interrupt command register.
 pub const REG_ICR_HIGH: u16 = 0x310;
 
+/// Offsets of the local vector table: timer, LINT0, LINT1, error.
+const REGS_LVT: [u16; 4] = [0x320, 0x350, 0x360, 0x370];
+/// LVT bit that masks an entry.
+const LVT_MASKED: u32 = 1 << 16;
+
 /// Delivery mode NMI with level assert, physical destination.
 pub const ICR_NMI: u32 = 0x4400;
 /// Delivery mode INIT with level assert, physical destination.
@@ -84,6 +89,14 @@ pub unsafe fn write(register: u16, value: u32) {
             ApicMode::X2apic => msr::write(0x800 + u32::from(register >> 4), u64::from(value)),
             ApicMode::Xapic => xapic_register(register).write_volatile(value),
         }
+    }
+}
+
+/// Masks this CPU's local interrupts, as INIT does. Firmware leaves LINT0 of the boot CPU to the 8259s.
+pub fn mask_local_interrupts() {
+    for register in REGS_LVT {
+        // SAFETY: a masked entry does nothing.
+        unsafe { write(register, LVT_MASKED) };
     }
 }
 

@@ -1,7 +1,7 @@
 //! Starts all CPUs, makes each one ready for its cell, then lets the cells go.
 
 use arrayvec::ArrayVec;
-use cell_config::System;
+use cell_config::{CellKind, System};
 use log::{error, info};
 
 use super::machine::Machine;
@@ -22,7 +22,7 @@ const STACK_PAGES: u64 = 8;
 /// Where the trampoline goes if it is free; any page below 640 KiB will do.
 const TRAMPOLINE_CANDIDATES: core::ops::Range<u64> = 8..0x90;
 /// How long a CPU may take, in rounds of a short wait.
-const PATIENCE: u32 = 2_000;
+const PATIENCE: u32 = 50_000;
 /// A short wait, in TSC ticks: some 10 microseconds on a machine, some thousand instructions in the emulator.
 const SHORT_WAIT: u64 = 20_000;
 
@@ -46,7 +46,7 @@ const _: () = assert!(size_of::<TrampolineParams>() == 48);
 /// Bytes of the trampoline's GDT, which stands right before its parameters.
 const TRAMPOLINE_GDT_LEN: u64 = 24;
 
-/// APIC mode for CPUs that come up, as `cell_config::ApicMode`'s number.
+/// The configuration, for CPUs that come up.
 static SYSTEM_FOR_CPUS: spin::Once<&'static System> = spin::Once::new();
 
 /// Starts everything. Returns only if something fails before the first cell runs.
@@ -55,7 +55,6 @@ pub fn start(
     machine: &Machine,
     image: &Image,
     cells: ArrayVec<Cell, MAX_CELLS>,
-    _vmx: &VmxCapabilities,
 ) -> Result<core::convert::Infallible, InitError> {
     SYSTEM_FOR_CPUS.call_once(|| system);
     if !apic::set_mode(system.machine.apic_mode) {
@@ -112,6 +111,10 @@ fn prepare_cpu(index: usize, cell: &'static Cell) -> Result<Vcpu, InitError> {
     let shared = shared(index);
     let descriptors = memory::leak(Descriptors::new())?.load();
     let idt = interrupts::load();
+    if cell.config.kind == CellKind::Elf {
+        // Linux takes the boot CPU over as firmware left it; ELF cells are promised masked interrupts.
+        apic::mask_local_interrupts();
+    }
     let vmx = verify::processor(cell.system.machine.apic_mode)?;
     enable_vmx(&vmx);
     // SAFETY: `enable_vmx` set up control registers and IA32_FEATURE_CONTROL; this VMCS is the CPU's only one.
@@ -162,6 +165,9 @@ fn start_others(
     let page = trampoline_page(machine).ok_or(InitError::NoLowMemory)?;
     let own = system.hypervisor.memory;
     let physical = super::physical_memory(machine, own.base, own.base + own.size);
+    // The page is some cell's, and loaded already: it gets its contents back.
+    let mut contents = [0; PAGE_SIZE as usize];
+    physical.read(HostPhys(page), &mut contents)?;
     for cpu in others() {
         let index = system
             .machine
@@ -190,7 +196,7 @@ fn start_others(
             _ => {}
         }
     }
-    physical.zero(HostPhys(page), PAGE_SIZE)?;
+    physical.write(HostPhys(page), &contents)?;
     Ok(())
 }
 

@@ -99,7 +99,7 @@ fn run(
     verify::machine(system, &machine, &image)?;
     take_memory(system, &machine, &image)?;
     let cells = cells::prepare(system, &machine, modules, &vmx)?;
-    bring_up::start(system, &machine, &image, cells, &vmx)
+    bring_up::start(system, &machine, &image, cells)
 }
 
 fn attach_console(port: u16) {

@@ -16,8 +16,10 @@ const SPURIOUS_VECTOR: u32 = 0x0f;
 const ICR_LOW: u32 = 0x30;
 const ICR_HIGH: u32 = 0x31;
 const LVT_TIMER: u32 = 0x32;
+const LVT_LINT0: u32 = 0x35;
 
 const APIC_ENABLE: u32 = 1 << 8;
+const LVT_MASKED: u32 = 1 << 16;
 const LVT_TSC_DEADLINE: u32 = 0b10 << 17;
 
 /// Delivery modes of an interrupt command, with the level that goes with them.
@@ -57,6 +59,11 @@ impl Apic {
     /// Enables it.
     pub fn enable(self, spurious: u8) {
         self.write(SPURIOUS_VECTOR, APIC_ENABLE | u32::from(spurious));
+    }
+
+    /// Tells whether interrupts of the 8259s are masked.
+    pub fn is_lint0_masked(self) -> bool {
+        self.read(LVT_LINT0) & LVT_MASKED != 0
     }
 
     /// Ends the interrupt in service.
@@ -100,6 +107,16 @@ impl Apic {
     /// Returns the address of the low half of the xAPIC's interrupt command register.
     pub fn xapic_command_address() -> u64 {
         register(ICR_LOW).addr() as u64
+    }
+
+    fn read(self, number: u32) -> u32 {
+        if self.is_x2apic {
+            // SAFETY: reads a register of the local APIC, which is in x2APIC mode.
+            unsafe { Msr::new(X2APIC_MSR_BASE + number).read() as u32 }
+        } else {
+            // SAFETY: as in `write`.
+            unsafe { register(number).read_volatile() }
+        }
     }
 
     fn write(self, number: u32, value: u32) {

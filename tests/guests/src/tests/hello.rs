@@ -4,6 +4,7 @@
 use hv_abi::cpuid::{ABI_LEAF, SIGNATURE, SIGNATURE_LEAF};
 
 use super::{Failure, expect};
+use crate::arch::apic::Apic;
 use crate::arch::cpu;
 use crate::boot::Boot;
 
@@ -32,5 +33,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
     expect("revision", revision, i64::from(hv_abi::ABI_REVISION))?;
     expect("vmx", i64::from(cpu::cpuid(1, 0).ecx & CPUID_1_ECX_VMX), 0)?;
     let uintr = cpu::cpuid(7, 0).edx & uintr::CPUID_7_0_EDX_UINTR != 0;
-    expect("uintr", i64::from(uintr), 1)
+    expect("uintr", i64::from(uintr), 1)?;
+    let is_masked = Apic::new(boot.is_x2apic()).is_lint0_masked();
+    expect("lint0-masked", i64::from(is_masked), 1)
 }
