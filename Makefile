@@ -21,7 +21,7 @@ check: prerequisites ## Formatting, lints and documentation
 	$(CARGO) clippy $(FREESTANDING) --lib --bins -- -D warnings
 	$(CARGO) clippy $(FREESTANDING) --lib --tests -- -D warnings
 	$(CARGO) clippy --workspace $(HOST) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 test-host: prerequisites ## Tests that run on this machine, in seconds
 	$(CARGO) test $(FREESTANDING) --lib

@@ -8,6 +8,7 @@ pub mod cpuid;
 pub mod descriptors;
 pub mod interrupts;
 pub mod msr;
+pub mod pic;
 pub mod port;
 pub mod tsc;
 pub mod uintr;

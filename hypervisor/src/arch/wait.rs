@@ -13,7 +13,7 @@ pub fn halt_forever() -> ! {
     }
 }
 
-/// Tells whether the processor has MONITOR and MWAIT. (CPUID.1:ECX[3])
+/// Tells whether the processor has MONITOR and MWAIT. (CPUID.1:ECX bit 3)
 pub fn has_monitor() -> bool {
     cpuid::read(1, 0).ecx & 1 << 3 != 0
 }

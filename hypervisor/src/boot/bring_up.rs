@@ -9,7 +9,7 @@ use super::{Image, InitError, verify};
 use crate::address::{HostPhys, PAGE_SIZE};
 use crate::arch::control_regs::{self, CR4_OSXSAVE, CR4_VMXE};
 use crate::arch::descriptors::Descriptors;
-use crate::arch::{apic, interrupts, msr, tsc};
+use crate::arch::{apic, interrupts, msr, pic, tsc};
 use crate::cell::{self, Cell, MAX_CELLS};
 use crate::cpu::{self, CpuState, HostState, Vcpu, shared};
 use crate::loader::Range;
@@ -57,6 +57,7 @@ pub fn start(
     cells: ArrayVec<Cell, MAX_CELLS>,
 ) -> Result<core::convert::Infallible, InitError> {
     SYSTEM_FOR_CPUS.call_once(|| system);
+    pic::mask_all();
     if !apic::set_mode(system.machine.apic_mode) {
         return Err(InitError::ApicMode);
     }

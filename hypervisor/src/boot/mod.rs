@@ -1,5 +1,5 @@
-//! From the boot loader to running cells, in three steps: look at everything ([`machine`], [`modules`],
-//! [`verify`]), prepare everything ([`cells`]), start everything ([`bring_up`]). Whatever can be refused is refused
+//! From the boot loader to running cells, in three steps: look at everything (`machine`, `modules`,
+//! `verify`), prepare everything (`cells`), start everything (`bring_up`). Whatever can be refused is refused
 //! in the first two, with one line, and nothing is started.
 #![expect(unsafe_code, reason = "takes the machine over")]
 

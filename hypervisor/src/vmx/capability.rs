@@ -180,7 +180,7 @@ pub struct Controls {
 }
 
 impl VmxCapabilities {
-    /// Reads them on this CPU, which must have VMX (CPUID.1:ECX[5]), or the reads fault. Of the MSRs that exist only
+    /// Reads them on this CPU, which must have VMX (CPUID.1:ECX bit 5), or the reads fault. Of the MSRs that exist only
     /// with others, those that do not are 0.
     pub fn read() -> Self {
         let basic = msr::read(msr::IA32_VMX_BASIC);

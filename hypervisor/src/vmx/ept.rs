@@ -79,7 +79,7 @@ impl From<OutOfFrames> for MapError {
 /// The tables of one cell.
 ///
 /// # Invariants
-/// 1. An entry without [`LARGE`] above level 1 points to a [`Table`] that this `Ept` allocated and alone changes.
+/// 1. An entry without `LARGE` above level 1 points to a [`Table`] that this `Ept` allocated and alone changes.
 /// 2. What is mapped once is never remapped.
 pub struct Ept {
     root: &'static mut Table,
