@@ -2,7 +2,7 @@
 //!
 //! A crate of its own, because it needs `std` and the hypervisor, which links `cell-config`, has none.
 //!
-//! Reading goes text, [`tables`] (shapes of values, limits of lists), [`System`](cell_config::System) (names become indices,
+//! Reading goes text, `tables` (shapes of values, limits of lists), [`System`](cell_config::System) (names become indices,
 //! defaults are filled in), [`check`](cell_config::System::check). Each step's errors become a [`TomlError`] with the line and
 //! the key.
 
