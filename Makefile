@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Cargo merges the features of what it builds in one call: programs without std are built apart from the rest.
 FREESTANDING = -p isthmus-hypervisor -p nimbos -p nimbos-apps -p test-guests
 HOST = $(subst -p,--exclude,$(FREESTANDING))
-LAB = $(CARGO) run --quiet --release -p isthmus-lab --
+LAB = $(CARGO) run --release -p isthmus-lab --
 
 .PHONY: help run test test-host test-emulator check build clean prerequisites
 

@@ -1,19 +1,7 @@
-//! Links the freestanding binary by its own script, without the C start-up files.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Links the hypervisor at the start of its memory.
 
 fn main() {
-    let script = format!("{}/linker.ld", env!("CARGO_MANIFEST_DIR"));
-    println!("cargo:rerun-if-changed={script}");
+    freestanding_link::with_script("linker.ld");
     println!("cargo:rerun-if-changed=src/entry.S");
-    for argument in [
-        "-nostartfiles",
-        "-nostdlib",
-        "-static",
-        "-no-pie",
-        "-Wl,--build-id=none",
-        "-Wl,-z,max-page-size=4096",
-        "-Wl,-z,norelro",
-        &format!("-T{script}"),
-    ] {
-        println!("cargo:rustc-link-arg-bins={argument}");
-    }
 }

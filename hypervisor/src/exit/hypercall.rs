@@ -71,12 +71,13 @@ fn state(cell: CellState, cpu: CpuState) -> u64 {
     }
 }
 
-/// Returns the counter of one of Jailhouse's exit classes.
+/// Returns the counter of one of Jailhouse's exit classes. Another CPU may count on between two reads: differences do not
+/// go below 0.
 fn class_count(cpu: &CpuShared, class: u64) -> Option<u64> {
     let sum = |reasons: &[ExitReason]| reasons.iter().map(|&reason| cpu.exits(reason)).sum::<u64>();
     Some(match class {
         stat::TOTAL => cpu.total_exits(),
-        stat::MMIO => sum(&[ExitReason::EPT_VIOLATION]) - cpu.xapic_exits(),
+        stat::MMIO => sum(&[ExitReason::EPT_VIOLATION]).saturating_sub(cpu.xapic_exits()),
         stat::MANAGEMENT => sum(&[
             ExitReason::EXCEPTION_OR_NMI,
             ExitReason::NMI_WINDOW,
@@ -90,7 +91,7 @@ fn class_count(cpu: &CpuShared, class: u64) -> Option<u64> {
         stat::XSETBV => sum(&[ExitReason::XSETBV]),
         // No exception of a cell exits.
         stat::EXCEPTION => 0,
-        stat::MSR_OTHER => sum(&[ExitReason::RDMSR, ExitReason::WRMSR]) - cpu.icr_exits(),
+        stat::MSR_OTHER => sum(&[ExitReason::RDMSR, ExitReason::WRMSR]).saturating_sub(cpu.icr_exits()),
         stat::MSR_X2APIC_ICR => cpu.icr_exits(),
         _ => return None,
     })
