@@ -18,8 +18,8 @@ use crate::loader::Range;
 use crate::memory::PhysicalMemory;
 use crate::vmx::capability::VmxCapabilities;
 
-/// Room for every range that loading writes, and every range of RAM.
-type Ranges = ArrayVec<Range, 320>;
+/// Room for every range that loading writes with everything that is claimed (about 400 at most), or every range of RAM.
+type Ranges = ArrayVec<Range, 512>;
 
 /// A cell whose images were checked.
 #[expect(
