@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What cells may do: user interrupts, timers, CPUs of their own; and what they may try.
+
+use anyhow::{Result, ensure};
+
+use crate::cells::{Cells, Mode, Slot};
+use crate::scenario::{HYPERVISOR, Trial, Wanted, value};
+
+const PASS: &str = "test: result=PASS";
+/// Signs of life after the neighbour has ended its test.
+const BEATS: usize = 3;
+
+/// Round trips and priority in x2APIC mode.
+pub fn ping_pong_x2apic(trial: &Trial) -> Result<()> {
+    ping_pong(trial, Mode::X2apic)
+}
+
+/// Round trips and priority in xAPIC mode.
+pub fn ping_pong_xapic(trial: &Trial) -> Result<()> {
+    ping_pong(trial, Mode::Xapic)
+}
+
+fn ping_pong(trial: &Trial, mode: Mode) -> Result<()> {
+    let cells = Cells::new(mode, 2)
+        .test(Slot::A, &[0], "test=pingpong")
+        .test(Slot::B, &[1], "test=pingpong")
+        .channel(Slot::A, Slot::B);
+    let seen = trial
+        .scenario(cells.toml())?
+        .boot_until(&[Wanted::line("a", PASS), Wanted::line("b", PASS)])?;
+    for (label, role) in [("a", "client"), ("b", "server")] {
+        let line = seen.find(label, "name=pingpong")?;
+        ensure!(value(line, "role")? == role, "{line}");
+        ensure!(value(line, "rounds")? == "10000", "{line}");
+        ensure!(value(line, "exits")? == "0", "{line}");
+    }
+    let ticks = |key| -> Result<u32> { Ok(value(seen.find("a", "name=pingpong")?, key)?.parse()?) };
+    ensure!(0 < ticks("min")? && ticks("min")? <= ticks("median")?);
+    ensure!(ticks("median")? <= ticks("p99")?);
+    let line = seen.find("b", "name=priority")?;
+    ensure!(
+        value(line, "first")? == "40" && value(line, "second")? == "3",
+        "{line}"
+    );
+    Ok(())
+}
+
+/// A second CPU in x2APIC mode.
+pub fn smp_x2apic(trial: &Trial) -> Result<()> {
+    smp(trial, Mode::X2apic)
+}
+
+/// A second CPU in xAPIC mode.
+pub fn smp_xapic(trial: &Trial) -> Result<()> {
+    smp(trial, Mode::Xapic)
+}
+
+fn smp(trial: &Trial, mode: Mode) -> Result<()> {
+    let cells = Cells::new(mode, 3)
+        .test(Slot::A, &[0, 2], "test=smp")
+        .test(Slot::B, &[1], "test=answer")
+        .channel(Slot::A, Slot::B);
+    let seen = trial.scenario(cells.toml())?.cpus(3).boot_until(&[
+        Wanted::line("a", PASS),
+        Wanted::lines("b", "peer=gone", BEATS),
+    ])?;
+    ensure!(value(seen.find("a", "name=ipi")?, "back")? == "100");
+    ensure!(value(seen.find("a", "starts=2")?, "apic_id")? == "2");
+    ensure!(value(seen.find("a", "name=nmi")?, "count")? == "1");
+    // Broadcasts of the other cell are none of the neighbour's interrupts.
+    undisturbed(seen.console("b"))
+}
+
+/// Fails if a neighbour counted an interrupt.
+pub fn undisturbed<'a>(lines: impl Iterator<Item = &'a str>) -> Result<()> {
+    for line in lines.filter(|line| line.contains("alive=")) {
+        ensure!(
+            value(line, "interrupts")? == "0",
+            "the neighbour was interrupted: {line}"
+        );
+    }
+    Ok(())
+}
+
+/// Timer in x2APIC mode.
+pub fn timer_x2apic(trial: &Trial) -> Result<()> {
+    timer(trial, Mode::X2apic)
+}
+
+/// Timer in xAPIC mode.
+pub fn timer_xapic(trial: &Trial) -> Result<()> {
+    timer(trial, Mode::Xapic)
+}
+
+fn timer(trial: &Trial, mode: Mode) -> Result<()> {
+    let cells = Cells::new(mode, 1).test(Slot::A, &[0], "test=timer");
+    let seen = trial
+        .scenario(cells.toml())?
+        .cpus(1)
+        .boot_until(&[Wanted::line("a", PASS)])?;
+    ensure!(value(seen.find("a", "name=timer")?, "ticks")? == "100");
+    Ok(())
+}
+
+/// What raises an exception or an error stops nobody.
+pub fn denials(trial: &Trial) -> Result<()> {
+    let cmdline = format!("test=denials foreign=1 address={:#x}", Slot::B.memory());
+    let cells = Cells::new(Mode::X2apic, 2)
+        .test(Slot::A, &[0], &cmdline)
+        .test(Slot::B, &[1], "test=answer");
+    let seen = trial.scenario(cells.toml())?.boot_until(&[
+        Wanted::line("a", PASS),
+        Wanted::lines("b", "alive=", BEATS),
+        Wanted::line(HYPERVISOR, "cell 'a': debug console speaks"),
+    ])?;
+    seen.refute(HYPERVISOR, "stopped")?;
+    for (check, raised) in [
+        ("vmxon", "6(0)"),
+        ("cr4-vmxe", "13(0)"),
+        ("wrmsr-unknown", "13(0)"),
+    ] {
+        let line = seen.find("a", &format!("check={check} "))?;
+        ensure!(value(line, "raised")? == raised, "{line}");
+    }
+    for (check, result) in [
+        ("code", "-38"),
+        ("cpu-foreign", "-1"),
+        ("page-foreign", "-14"),
+    ] {
+        let line = seen.find("a", &format!("check={check} "))?;
+        ensure!(value(line, "result")? == result, "{line}");
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The tests, by what they are about.
+
+mod attacks;
+mod boot;
+mod guests;
+mod linux;
+mod refusals;
+
+use anyhow::Result;
+
+use crate::scenario::Trial;
+
+/// A test.
+#[derive(Debug)]
+pub struct Test {
+    /// What it is called: a behaviour.
+    pub name: &'static str,
+    /// Runs it.
+    pub run: fn(&Trial) -> Result<()>,
+}
+
+impl Test {
+    const fn new(name: &'static str, run: fn(&Trial) -> Result<()>) -> Self {
+        Self { name, run }
+    }
+}
+
+/// All tests. The long ones come first, so that none runs alone at the end.
+pub const TESTS: &[Test] = &[
+    Test::new("linux: 2 CPUs, xapic", linux::two_cpus_xapic),
+    Test::new("linux: 2 CPUs, x2apic", linux::two_cpus_x2apic),
+    Test::new(
+        "linux: 1 CPU, x2apic, power-off ends the cell only",
+        linux::power_off_ends_the_cell,
+    ),
+    Test::new("linux: 1 CPU, xapic", linux::one_cpu_xapic),
+    Test::new("boot: by UEFI", boot::by_uefi),
+    Test::new("boot: by BIOS", boot::by_bios),
+    Test::new("boot: NimbOS runs a program", boot::nimbos),
+    Test::new("boot: three cells", boot::three_cells),
+    Test::new(
+        "boot: a cell not on the boot CPU",
+        boot::not_on_the_boot_cpu,
+    ),
+    Test::new(
+        "uintr: round trips and priority, x2apic",
+        guests::ping_pong_x2apic,
+    ),
+    Test::new(
+        "uintr: round trips and priority, xapic",
+        guests::ping_pong_xapic,
+    ),
+    Test::new("smp: x2apic", guests::smp_x2apic),
+    Test::new("smp: xapic", guests::smp_xapic),
+    Test::new("timer: x2apic", guests::timer_x2apic),
+    Test::new("timer: xapic", guests::timer_xapic),
+    Test::new("denials: the cell goes on", guests::denials),
+    Test::new(
+        "attack: read of the neighbour's memory",
+        attacks::read_neighbour,
+    ),
+    Test::new(
+        "attack: read of the hypervisor's memory",
+        attacks::read_hypervisor,
+    ),
+    Test::new(
+        "attack: write to the hypervisor's memory",
+        attacks::write_hypervisor,
+    ),
+    Test::new(
+        "attack: write to the neighbour's memory",
+        attacks::write_neighbour,
+    ),
+    Test::new("attack: write to the neighbour's console", attacks::port),
+    Test::new(
+        "attack: write to the PCI configuration port",
+        attacks::pci_port,
+    ),
+    Test::new("attack: microcode update", attacks::microcode),
+    Test::new("attack: moved APIC page", attacks::apic_base),
+    Test::new(
+        "attack: INIT to the neighbour, x2apic",
+        attacks::init_x2apic,
+    ),
+    Test::new("attack: INIT to the neighbour, xapic", attacks::init_xapic),
+    Test::new(
+        "attack: interrupt to the neighbour, x2apic",
+        attacks::interrupt_x2apic,
+    ),
+    Test::new(
+        "attack: interrupt to the neighbour, xapic",
+        attacks::interrupt_xapic,
+    ),
+    Test::new("attack: SMI to the neighbour", attacks::smi),
+    Test::new("attack: triple fault", attacks::triple_fault),
+    Test::new("refusal: no configuration", refusals::no_configuration),
+    Test::new("refusal: truncated configuration", refusals::truncated),
+    Test::new(
+        "refusal: a flipped bit in the configuration",
+        refusals::flipped_bit,
+    ),
+    Test::new("refusal: a missing module", refusals::missing_module),
+    Test::new("refusal: a duplicate module", refusals::duplicate_module),
+    Test::new("refusal: a kernel that is no bzImage", refusals::no_bzimage),
+    Test::new("refusal: an image that is no ELF file", refusals::no_elf),
+    Test::new(
+        "refusal: an image too large for its cell",
+        refusals::large_image,
+    ),
+    Test::new(
+        "refusal: a CPU that the machine lacks",
+        refusals::missing_cpu,
+    ),
+    Test::new(
+        "refusal: memory that the machine lacks",
+        refusals::missing_memory,
+    ),
+    Test::new("refusal: no VMX", refusals::no_vmx),
+    Test::new("refusal: no user interrupts", refusals::no_uintr),
+    Test::new("refusal: no x2APIC", refusals::no_x2apic),
+    Test::new("refusal: a filtered doorbell", refusals::filtered),
+];

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the hypervisor refuses: one line says why, and nothing is started.
+
+use anyhow::{Result, ensure};
+
+use crate::cells::{CELL_SIZE, Cells, GUEST_BASE, Mode, Slot};
+use crate::scenario::{CONSOLE_ARGS, HYPERVISOR, Scenario, Trial, Wanted};
+
+const NOTHING_STARTED: &str = "isthmus: error: nothing was started; halted";
+
+/// A configuration with nothing wrong in it.
+fn sound() -> Cells {
+    Cells::new(Mode::X2apic, 1).test(Slot::A, &[0], "test=hello")
+}
+
+/// Boots and checks that each of `parts` stands in the one line that says why nothing was started.
+fn refused(scenario: Scenario, parts: &[&str]) -> Result<()> {
+    let seen = scenario.boot_until(&[Wanted::line(HYPERVISOR, NOTHING_STARTED)])?;
+    let errors: Vec<&str> = seen
+        .console(HYPERVISOR)
+        .filter(|line| line.contains("error:") && *line != NOTHING_STARTED)
+        .collect();
+    ensure!(errors.len() == 1, "not one line of reasons: {errors:?}");
+    for part in parts {
+        ensure!(errors[0].contains(part), "no '{part}' in '{}'", errors[0]);
+    }
+    for label in ["a", "b", "c"] {
+        seen.refute(label, "")?;
+    }
+    seen.refute(HYPERVISOR, "starts on")
+}
+
+/// No module `config`.
+pub fn no_configuration(trial: &Trial) -> Result<()> {
+    let wanted =
+        "module 'config', wanted by the hypervisor, is missing: add `module2 FILE config` in GRUB";
+    refused(trial.bare_scenario(), &[wanted])
+}
+
+/// A configuration without its last byte.
+pub fn truncated(trial: &Trial) -> Result<()> {
+    let bytes = trial.encode(sound().toml())?;
+    let cut = bytes.len() - 1;
+    let file = trial.file("config", &bytes[..cut])?;
+    let states = format!("configuration has {cut} bytes but states {}", bytes.len());
+    refused(
+        trial.bare_scenario().module("config", &file),
+        &["module 'config': ", &states],
+    )
+}
+
+/// A configuration with one wrong bit.
+pub fn flipped_bit(trial: &Trial) -> Result<()> {
+    let mut bytes = trial.encode(sound().toml())?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1 << 4;
+    let file = trial.file("config", &bytes)?;
+    let wanted = "module 'config': configuration is damaged: CRC-32 is 0x";
+    refused(trial.bare_scenario().module("config", &file), &[wanted])
+}
+
+/// A module that the configuration names is not there.
+pub fn missing_module(trial: &Trial) -> Result<()> {
+    let scenario = trial.scenario(sound().toml())?.without("test-cell");
+    refused(
+        scenario,
+        &[
+            "module 'test-cell', wanted by cell 'a', is missing: add `module2 FILE test-cell` in GRUB",
+        ],
+    )
+}
+
+/// Two modules have one name. GRUB takes the first of them from the end of the hypervisor's own command.
+pub fn duplicate_module(trial: &Trial) -> Result<()> {
+    let twice = format!("{CONSOLE_ARGS}; module2 /boot/config config");
+    let scenario = trial.scenario(sound().toml())?.kernel_args(&twice);
+    refused(scenario, &["two modules are named 'config'"])
+}
+
+/// A file of zeros is no kernel.
+pub fn no_bzimage(trial: &Trial) -> Result<()> {
+    let zeros = trial.file("zeros", &[0; 1 << 20])?;
+    let cells = Cells::new(Mode::X2apic, 1).linux(&[0], "");
+    let scenario = trial
+        .scenario(cells.toml())?
+        .module("linux", &zeros)
+        .module("initrd", &zeros);
+    refused(scenario, &["cell 'a': kernel file is no bzImage"])
+}
+
+/// Nor an image.
+pub fn no_elf(trial: &Trial) -> Result<()> {
+    let zeros = trial.file("zeros", &[0; 1 << 16])?;
+    let scenario = trial.scenario(sound().toml())?.module("test-cell", &zeros);
+    refused(
+        scenario,
+        &["cell 'a': image of 65536 bytes is no ELF file or is cut off"],
+    )
+}
+
+/// The image begins 1 MiB above the start of the cell's memory: half a megabyte more is not enough.
+pub fn large_image(trial: &Trial) -> Result<()> {
+    let size = (1 << 20) + (64 << 10);
+    assert!(size < CELL_SIZE);
+    let memory = format!("[{{ base = 0x3080_0000, size = {size:#x}, guest = {GUEST_BASE:#x} }}]");
+    let cells = Cells::new(Mode::X2apic, 1).elf(Slot::A, &[0], "test-cell", &memory, "");
+    refused(
+        trial.scenario(cells.toml())?,
+        &["cell 'a': image does not fit the cell's memory: needs it up to 0x4"],
+    )
+}
+
+/// Four CPUs in the configuration, two in the machine.
+pub fn missing_cpu(trial: &Trial) -> Result<()> {
+    let cells = Cells::new(Mode::X2apic, 4)
+        .test(Slot::A, &[0], "test=hello")
+        .test(Slot::B, &[3], "test=hello");
+    let wanted = "CPU with APIC ID 3 is configured, but this machine has 2 CPUs without it";
+    refused(trial.scenario(cells.toml())?.cpus(2), &[wanted])
+}
+
+/// Memory at 1.25 GiB, 1 GiB in the machine.
+pub fn missing_memory(trial: &Trial) -> Result<()> {
+    let memory = format!("[{{ base = 0x5000_0000, size = \"4M\", guest = {GUEST_BASE:#x} }}]");
+    let cells =
+        Cells::with_memory(Mode::X2apic, 1, 2047).elf(Slot::A, &[0], "test-cell", &memory, "");
+    let wanted = "memory 0x50000000-0x50400000 of cell 'a' is not RAM that this machine offers";
+    refused(trial.scenario(cells.toml())?, &[wanted])
+}
+
+/// A processor without VMX.
+pub fn no_vmx(trial: &Trial) -> Result<()> {
+    let scenario = trial.scenario(sound().toml())?.without_features(&["vmx"]);
+    refused(scenario, &["the processor lacks: VMX (CPUID.1:ECX[5])"])
+}
+
+/// A processor without user interrupts.
+pub fn no_uintr(trial: &Trial) -> Result<()> {
+    let scenario = trial.scenario(sound().toml())?.without_features(&["uintr"]);
+    refused(
+        scenario,
+        &["the processor lacks: UINTR (user interrupts) (CPUID.(7,0):EDX[5])"],
+    )
+}
+
+/// A processor without x2APIC, which the configuration asks for.
+pub fn no_x2apic(trial: &Trial) -> Result<()> {
+    let scenario = trial
+        .scenario(sound().toml())?
+        .without_features(&["x2apic"]);
+    let wanted = "x2APIC (or set machine.apic_mode = \"xapic\") (CPUID.1:ECX[21])";
+    refused(scenario, &["the processor lacks: ", wanted])
+}
+
+/// A doorbell policy that this version does not have.
+pub fn filtered(trial: &Trial) -> Result<()> {
+    let cells = Cells::new(Mode::X2apic, 2)
+        .test(Slot::A, &[0], "test=hello")
+        .test(Slot::B, &[1], "test=hello")
+        .channel_with(Slot::A, Slot::B, "filtered");
+    let wanted =
+        "channel 'channel-1': doorbell policy 'filtered' is not supported yet, only 'direct'";
+    refused(trial.scenario(cells.toml())?, &[wanted])
+}
