@@ -20,6 +20,7 @@ use crate::vmx::vmcs;
 
 /// Rings a CPU after its mailbox was filled: it looks at it soon, whatever it does.
 pub fn ring(cpu: &CpuShared) {
+    cpu.count_ring();
     // SAFETY: the NMI is the hypervisor's own kick, for a CPU that runs the hypervisor.
     unsafe { apic::send_ipi(cpu.apic_id(), apic::ICR_NMI) };
 }
@@ -40,6 +41,7 @@ pub extern "C" fn on_nmi_in_root() {
     }
     // SAFETY: `claim` stored a reference to a static there, and VM exits restore it.
     let cpu: &'static CpuShared = unsafe { &*core::ptr::with_exposed_provenance(base) };
+    cpu.take_ring();
     if cpu.mailbox.is_machine_stopping() {
         crate::arch::wait::halt_forever();
     }

@@ -33,6 +33,7 @@ pub struct CpuShared {
     apic_id: AtomicU32,
     state: AtomicU32,
     has_vmcs: AtomicBool,
+    rings: AtomicU32,
     xapic_ldr: AtomicU32,
     xapic_dfr: AtomicU32,
     exits: [AtomicU64; ExitReason::COUNTED],
@@ -58,6 +59,7 @@ impl CpuShared {
             apic_id: AtomicU32::new(0),
             state: AtomicU32::new(CpuState::Offline as u32),
             has_vmcs: AtomicBool::new(false),
+            rings: AtomicU32::new(0),
             xapic_ldr: AtomicU32::new(0),
             xapic_dfr: AtomicU32::new(u32::MAX),
             exits: [const { AtomicU64::new(0) }; ExitReason::COUNTED],
@@ -101,6 +103,21 @@ impl CpuShared {
     /// Says that a VMCS is current on the CPU.
     pub fn set_has_vmcs(&self) {
         self.has_vmcs.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a ring, before its NMI is sent.
+    pub fn count_ring(&self) {
+        self.rings.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes one ring away for an NMI that arrived; returns whether there was one. Of rings that came as one NMI the
+    /// others remain, and each later hides an NMI of the cell's own: better than to take a ring for one.
+    pub fn take_ring(&self) -> bool {
+        self.rings
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |rings| {
+                rings.checked_sub(1)
+            })
+            .is_ok()
     }
 
     /// Counts an exit. Only the CPU itself writes its counters, so that no locked operation is needed.
@@ -163,4 +180,19 @@ fn bump(counter: &AtomicU64) {
         counter.load(Ordering::Relaxed).wrapping_add(1),
         Ordering::Relaxed,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_nmi_is_a_ring_as_long_as_rings_are_under_way() {
+        let cpu = CpuShared::new();
+        assert!(!cpu.take_ring());
+        cpu.count_ring();
+        cpu.count_ring();
+        assert!(cpu.take_ring() && cpu.take_ring());
+        assert!(!cpu.take_ring());
+    }
 }
