@@ -19,6 +19,8 @@ use crate::bench::Bench;
 pub const HYPERVISOR: &str = "isthmus";
 /// Command line that gives the hypervisor COM2 before it knows its configuration.
 pub const CONSOLE_ARGS: &str = "console=0x2f8";
+/// Last line of the hypervisor's report of a cell that it stopped.
+pub const REPORT_END: &str = "isthmus: error:   RAX ";
 /// The machine's memory: the hypervisor is linked at 768 MiB.
 const MEMORY_MIB: u32 = 1024;
 /// Far more than any test takes; reached only by one that hangs.
@@ -86,6 +88,7 @@ impl<'a> Trial<'a> {
             trial: self,
             kernel_args: CONSOLE_ARGS.to_owned(),
             modules: Vec::new(),
+            may_stop_cells: false,
             spec: MachineSpec {
                 cpus: 2,
                 memory_mib: MEMORY_MIB,
@@ -103,6 +106,7 @@ pub struct Scenario<'a> {
     trial: &'a Trial<'a>,
     kernel_args: String,
     modules: Vec<(String, PathBuf)>,
+    may_stop_cells: bool,
     /// The machine; tests change what they need.
     pub spec: MachineSpec,
 }
@@ -124,6 +128,12 @@ impl Scenario<'_> {
     /// Replaces the hypervisor's command line.
     pub fn kernel_args(mut self, args: &str) -> Self {
         self.kernel_args = args.to_owned();
+        self
+    }
+
+    /// Expects that the hypervisor stops a cell, which is a failure else.
+    pub fn may_stop_cells(mut self) -> Self {
+        self.may_stop_cells = true;
         self
     }
 
@@ -163,7 +173,7 @@ impl Scenario<'_> {
             if is_done.as_mut().is_some_and(|is_done| is_done(line)) {
                 return ControlFlow::Break(Ok(()));
             }
-            match bad_news(line) {
+            match bad_news(line, self.may_stop_cells) {
                 Some(news) => ControlFlow::Break(Err(news)),
                 None => ControlFlow::Continue(()),
             }
@@ -201,17 +211,16 @@ impl Scenario<'_> {
     }
 }
 
-/// A line that nothing good follows.
-fn bad_news(line: &Line) -> Option<String> {
-    const NEWS: [&str; 4] = [
+/// Returns a line that nothing good follows.
+fn bad_news(line: &Line, may_stop_cells: bool) -> Option<String> {
+    const NEWS: [&str; 3] = [
         "test: result=FAIL",
         "isthmus: error: nothing was started",
-        "isthmus: error: hypervisor panic",
-        "isthmus: error: hypervisor exception",
+        "isthmus: error: halted",
     ];
-    NEWS.iter()
-        .any(|news| line.text.starts_with(news))
-        .then(|| format!("{}: {}", line.label, line.text))
+    let is_bad = NEWS.iter().any(|news| line.text.starts_with(news))
+        || !may_stop_cells && line.text.starts_with(REPORT_END);
+    is_bad.then(|| format!("{}: {}", line.label, line.text))
 }
 
 /// Lines that a test waits for.

@@ -8,12 +8,10 @@ use anyhow::{Result, ensure};
 
 use super::guests::undisturbed;
 use crate::cells::{CELL_SIZE, Cells, GUEST_BASE, Mode, Slot};
-use crate::scenario::{HYPERVISOR, Seen, Trial, Wanted, value};
+use crate::scenario::{HYPERVISOR, REPORT_END, Seen, Trial, Wanted, value};
 
 /// Signs of life of the neighbour after the attacker was stopped.
 const BEATS: usize = 3;
-/// Last words of a report.
-const REPORT_END: &str = "  RAX ";
 const HYPERVISOR_MEMORY: u64 = 0x3000_0000;
 /// Permissions of an EPT violation's qualification: read and write access.
 const READ: u64 = 1;
@@ -76,11 +74,14 @@ impl Attack {
             .test(Slot::A, &[0], &self.cmdline)
             .test(Slot::B, &[1], "test=answer")
             .channel(Slot::A, Slot::B);
-        let seen = trial.scenario(cells.toml())?.boot_until(&[
-            Wanted::line("a", "test: attack="),
-            Wanted::line(HYPERVISOR, REPORT_END),
-            Wanted::lines("b", "peer=gone", BEATS),
-        ])?;
+        let seen = trial
+            .scenario(cells.toml())?
+            .may_stop_cells()
+            .boot_until(&[
+                Wanted::line("a", "test: attack="),
+                Wanted::line(HYPERVISOR, REPORT_END),
+                Wanted::lines("b", "peer=gone", BEATS),
+            ])?;
         self.check_report(&seen)?;
         undisturbed(seen.console("b"))?;
         // Nothing of the attacker comes after its announcement.
