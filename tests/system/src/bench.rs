@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
 use lab::build::{self, Freestanding};
+use lab::demo::Programs;
 use lab::emulator::Emulator;
 use lab::linux::Linux;
 use lab::{Lab, setup};
@@ -21,6 +22,7 @@ pub struct Bench {
     /// The image of the small cells.
     pub test_cell: PathBuf,
     linux: Mutex<Option<Linux>>,
+    demo_programs: Mutex<Option<Programs>>,
 }
 
 impl Bench {
@@ -36,6 +38,7 @@ impl Bench {
             programs,
             test_cell,
             linux: Mutex::new(None),
+            demo_programs: Mutex::new(None),
         })
     }
 
@@ -48,6 +51,20 @@ impl Bench {
         match &*linux {
             Some(linux) => Ok(linux.clone()),
             None => Ok(linux.insert(setup::linux(&self.lab)?).clone()),
+        }
+    }
+
+    /// Returns what the demo boots, built when the first test asks for it.
+    pub fn demo_programs(&self) -> Result<Programs> {
+        let mut programs = self
+            .demo_programs
+            .lock()
+            .map_err(|_| anyhow!("a test failed while it built the demo"))?;
+        match &*programs {
+            Some(programs) => Ok(programs.clone()),
+            None => Ok(programs
+                .insert(Programs::build(&self.lab, self.linux()?)?)
+                .clone()),
         }
     }
 }

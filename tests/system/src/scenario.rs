@@ -44,6 +44,11 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Returns the name of the test's run in the lab.
+    pub fn run_name(&self) -> String {
+        format!("system-{}", self.name)
+    }
+
     /// Takes what the last machine said.
     pub fn take_last(&self) -> Option<Seen> {
         self.last.take()
@@ -167,7 +172,7 @@ impl Scenario<'_> {
         let iso = trial.path("iso")?;
         image.build(self.spec.firmware, &iso)?;
         let machine = Machine::new(&trial.bench.lab, &trial.bench.emulator, self.spec);
-        let run = format!("system-{}", trial.name);
+        let run = trial.run_name();
         let awaits_power_off = is_done.is_none();
         let outcome = machine.boot(&run, &Medium::Iso(iso), Echo::Quiet, |line| {
             if is_done.as_mut().is_some_and(|is_done| is_done(line)) {

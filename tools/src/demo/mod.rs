@@ -11,8 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use cell_config::System;
 
+use crate::build::Freestanding;
 use crate::command::say;
+use crate::emulator::Emulator;
 use crate::image::{BootImage, demo_initramfs};
+use crate::linux::Linux;
 use crate::machine::{Console, Firmware, Machine, MachineSpec, Medium};
 use crate::run::{Echo, End, RunOutcome};
 use crate::{Lab, build, kernel_module, layout, setup};
@@ -47,17 +50,79 @@ pub struct Demo {
     pub name: String,
 }
 
+/// What every run of the demo boots.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    freestanding: Freestanding,
+    linux: Linux,
+    initrd: PathBuf,
+}
+
+impl Programs {
+    /// Builds them: hypervisor, NimbOS, and the Linux cell's initial ramdisk with driver and shadow process.
+    pub fn build(lab: &Lab, linux: Linux) -> Result<Self> {
+        let freestanding = build::freestanding(lab)?;
+        let shadow = build::shadow(lab)?;
+        say("building the driver against the unpacked headers");
+        let side = lab.root().join("guest-linux-shadow");
+        let module = kernel_module::build(lab, &linux, &side.join("driver"))?;
+        let init_path = side.join("demo/init");
+        let init = fs::read_to_string(&init_path)
+            .with_context(|| format!("cannot read {}", init_path.display()))?;
+        let initrd = lab.image_path("demo.initrd");
+        demo_initramfs(Some(&module), Some(&shadow), &init, &[])?.write_gz(&initrd)?;
+        Ok(Self {
+            freestanding,
+            linux,
+            initrd,
+        })
+    }
+
+    fn iso(&self, lab: &Lab, demo: &Demo, system: &System) -> Result<PathBuf> {
+        let config = lab.image_path(&format!("{}.cells", demo.name));
+        layout::write_whole(&config, &cell_config::encode(system))?;
+        let iso = lab.image_path(&format!("{}.iso", demo.name));
+        let console = system
+            .hypervisor
+            .console
+            .map(|port| format!("console={port:#x}"));
+        BootImage::new(&self.freestanding.hypervisor)
+            .kernel_args(console.unwrap_or_default())
+            .module("config", &config)
+            .module("linux", &self.linux.image)
+            .module("initrd", &self.initrd)
+            .module("nimbos", &self.freestanding.nimbos)
+            .module("nimbos-apps", &self.freestanding.nimbos_apps)
+            .build(demo.firmware, &iso)?;
+        Ok(iso)
+    }
+}
+
 /// Sets everything up, builds everything, boots it, and judges what the consoles said.
 pub fn run(lab: &Lab, demo: &Demo) -> Result<Verdict> {
-    let (emulator, linux) = setup::all(lab)?;
     let system = read_config(&demo.config)?;
-    let iso = build_iso(lab, &linux, demo, &system)?;
-    let machine = Machine::new(lab, &emulator, machine_spec(demo, &system)?);
+    let (emulator, linux) = setup::all(lab)?;
+    let programs = Programs::build(lab, linux)?;
     say(format!(
         "booting {} CPUs by {:?}; Linux takes about half a minute to its first program",
         system.machine.cpus.len(),
         demo.firmware
     ));
+    let (verdict, ending) = boot(lab, &emulator, &programs, demo)?;
+    say(ending);
+    Ok(verdict)
+}
+
+/// Boots the demo once; returns the verdict and how the run ended, in words.
+pub fn boot(
+    lab: &Lab,
+    emulator: &Emulator,
+    programs: &Programs,
+    demo: &Demo,
+) -> Result<(Verdict, String)> {
+    let system = read_config(&demo.config)?;
+    let iso = programs.iso(lab, demo, &system)?;
+    let machine = Machine::new(lab, emulator, machine_spec(demo, &system)?);
     let outcome = machine.boot::<()>(&demo.name, &Medium::Iso(iso), demo.echo, |line| {
         // Nothing follows this line: without it, a refused start would last until the time limit.
         if line.text.ends_with("halted") {
@@ -66,8 +131,7 @@ pub fn run(lab: &Lab, demo: &Demo) -> Result<Verdict> {
             ControlFlow::Continue(())
         }
     })?;
-    say(ending(&outcome));
-    Ok(Verdict::of(&outcome, &system))
+    Ok((Verdict::of(&outcome, &system), ending(&outcome)))
 }
 
 /// Reads and checks a configuration.
@@ -78,41 +142,6 @@ pub fn read_config(path: &Path) -> Result<System> {
         Ok(system) => Ok(system),
         Err(error) => bail!("{}: {error}", path.display()),
     }
-}
-
-fn build_iso(
-    lab: &Lab,
-    linux: &crate::linux::Linux,
-    demo: &Demo,
-    system: &System,
-) -> Result<PathBuf> {
-    let programs = build::freestanding(lab)?;
-    let shadow = build::shadow(lab)?;
-    say("building the driver against the unpacked headers");
-    let side = lab.root().join("guest-linux-shadow");
-    let module = kernel_module::build(lab, linux, &side.join("driver"))?;
-    let init_path = side.join("demo/init");
-    let init = fs::read_to_string(&init_path)
-        .with_context(|| format!("cannot read {}", init_path.display()))?;
-    let initrd = lab.image_path(&format!("{}.initrd", demo.name));
-    demo_initramfs(Some(&module), Some(&shadow), &init, &[])?.write_gz(&initrd)?;
-    let config = lab.image_path(&format!("{}.cells", demo.name));
-    layout::write_whole(&config, &cell_config::encode(system))?;
-    say("making the boot image");
-    let iso = lab.image_path(&format!("{}.iso", demo.name));
-    let console = system
-        .hypervisor
-        .console
-        .map(|port| format!("console={port:#x}"));
-    BootImage::new(&programs.hypervisor)
-        .kernel_args(console.unwrap_or_default())
-        .module("config", &config)
-        .module("linux", &linux.image)
-        .module("initrd", &initrd)
-        .module("nimbos", &programs.nimbos)
-        .module("nimbos-apps", &programs.nimbos_apps)
-        .build(demo.firmware, &iso)?;
-    Ok(iso)
 }
 
 /// The emulated machine for a configuration: as many CPUs, as much memory, and the consoles that it names.

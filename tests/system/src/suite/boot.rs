@@ -76,3 +76,15 @@ pub fn not_on_the_boot_cpu(trial: &Trial) -> Result<()> {
     ensure!(value(seen.find("a", "name=hello")?, "cpus")? == "1");
     Ok(())
 }
+
+/// A processor without x2APIC runs cells in xAPIC mode.
+pub fn without_x2apic(trial: &Trial) -> Result<()> {
+    let cells = Cells::new(Mode::Xapic, 1).test(Slot::A, &[0], "test=hello");
+    let seen = trial
+        .scenario(cells.toml())?
+        .cpus(1)
+        .without_features(&["x2apic"])
+        .boot_until(&[Wanted::line("a", "test: result=PASS")])?;
+    ensure!(value(seen.find("a", "name=hello")?, "x2apic")? == "false");
+    Ok(())
+}

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod boot;
+mod demo;
 mod guests;
 mod linux;
 mod refusals;
@@ -28,6 +29,11 @@ impl Test {
 
 /// All tests. The long ones come first, so that none runs alone at the end.
 pub const TESTS: &[Test] = &[
+    Test::new("demo: the main job", demo::main_job),
+    Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
+    Test::new("demo: xapic", demo::xapic),
+    Test::new("demo: by UEFI", demo::by_uefi),
+    Test::new("demo: finer interleaving", demo::finer_interleaving),
     Test::new("linux: 2 CPUs, xapic", linux::two_cpus_xapic),
     Test::new("linux: 2 CPUs, x2apic", linux::two_cpus_x2apic),
     Test::new(
@@ -39,6 +45,7 @@ pub const TESTS: &[Test] = &[
     Test::new("boot: by BIOS", boot::by_bios),
     Test::new("boot: NimbOS runs a program", boot::nimbos),
     Test::new("boot: three cells", boot::three_cells),
+    Test::new("boot: in xAPIC mode without x2APIC", boot::without_x2apic),
     Test::new(
         "boot: a cell not on the boot CPU",
         boot::not_on_the_boot_cpu,
@@ -119,5 +126,9 @@ pub const TESTS: &[Test] = &[
     Test::new("refusal: no VMX", refusals::no_vmx),
     Test::new("refusal: no user interrupts", refusals::no_uintr),
     Test::new("refusal: no x2APIC", refusals::no_x2apic),
+    Test::new(
+        "refusal: no VMX, user interrupts and x2APIC",
+        refusals::old_processor,
+    ),
     Test::new("refusal: a filtered doorbell", refusals::filtered),
 ];

@@ -7,27 +7,52 @@ use crate::cells::{CELL_SIZE, Cells, GUEST_BASE, Mode, Slot};
 use crate::scenario::{CONSOLE_ARGS, HYPERVISOR, Scenario, Trial, Wanted};
 
 const NOTHING_STARTED: &str = "isthmus: error: nothing was started; halted";
+const VMX: &str = "VMX (CPUID.1:ECX[5])";
+const UINTR: &str = "UINTR (user interrupts) (CPUID.(7,0):EDX[5])";
+const CR4_UINTR: &str = "CR4.UINTR in VMX operation (IA32_VMX_CR4_FIXED1[25])";
+const X2APIC: &str = "x2APIC (or set machine.apic_mode = \"xapic\") (CPUID.1:ECX[21])";
 
 /// A configuration with nothing wrong in it.
 fn sound() -> Cells {
     Cells::new(Mode::X2apic, 1).test(Slot::A, &[0], "test=hello")
 }
 
-/// Boots and checks that each of `parts` stands in the one line that says why nothing was started.
-fn refused(scenario: Scenario, parts: &[&str]) -> Result<()> {
+/// Boots, checks that nothing was started, and returns the lines that say why.
+fn errors(scenario: Scenario) -> Result<Vec<String>> {
     let seen = scenario.boot_until(&[Wanted::line(HYPERVISOR, NOTHING_STARTED)])?;
-    let errors: Vec<&str> = seen
-        .console(HYPERVISOR)
-        .filter(|line| line.contains("error:") && *line != NOTHING_STARTED)
-        .collect();
+    for label in ["a", "b", "c"] {
+        seen.refute(label, "")?;
+    }
+    seen.refute(HYPERVISOR, "starts on")?;
+    let errors = seen.console(HYPERVISOR);
+    let errors = errors.filter(|line| line.contains("error:") && *line != NOTHING_STARTED);
+    Ok(errors.map(str::to_owned).collect())
+}
+
+/// Boots and checks that one line says why nothing was started, with each of `parts` in it.
+fn refused(scenario: Scenario, parts: &[&str]) -> Result<()> {
+    let errors = errors(scenario)?;
     ensure!(errors.len() == 1, "not one line of reasons: {errors:?}");
     for part in parts {
         ensure!(errors[0].contains(part), "no '{part}' in '{}'", errors[0]);
     }
-    for label in ["a", "b", "c"] {
-        seen.refute(label, "")?;
-    }
-    seen.refute(HYPERVISOR, "starts on")
+    Ok(())
+}
+
+/// Boots without some features of the processor and checks that there is one line for each of `items`.
+fn lacking(trial: &Trial, features: &[&str], items: &[&str]) -> Result<()> {
+    let scenario = trial.scenario(sound().toml())?.without_features(features);
+    let mut wanted: Vec<String> = items
+        .iter()
+        .map(|item| format!("isthmus: error: the processor lacks {item}"))
+        .collect();
+    wanted.push(format!(
+        "isthmus: error: this processor cannot run Isthmus: {} features are missing, see above",
+        items.len()
+    ));
+    let errors = errors(scenario)?;
+    ensure!(errors == wanted, "{errors:?} instead of {wanted:?}");
+    Ok(())
 }
 
 /// No module `config`.
@@ -130,26 +155,22 @@ pub fn missing_memory(trial: &Trial) -> Result<()> {
 
 /// A processor without VMX.
 pub fn no_vmx(trial: &Trial) -> Result<()> {
-    let scenario = trial.scenario(sound().toml())?.without_features(&["vmx"]);
-    refused(scenario, &["the processor lacks: VMX (CPUID.1:ECX[5])"])
+    lacking(trial, &["vmx"], &[VMX])
 }
 
 /// A processor without user interrupts.
 pub fn no_uintr(trial: &Trial) -> Result<()> {
-    let scenario = trial.scenario(sound().toml())?.without_features(&["uintr"]);
-    refused(
-        scenario,
-        &["the processor lacks: UINTR (user interrupts) (CPUID.(7,0):EDX[5])"],
-    )
+    lacking(trial, &["uintr"], &[UINTR, CR4_UINTR])
 }
 
 /// A processor without x2APIC, which the configuration asks for.
 pub fn no_x2apic(trial: &Trial) -> Result<()> {
-    let scenario = trial
-        .scenario(sound().toml())?
-        .without_features(&["x2apic"]);
-    let wanted = "x2APIC (or set machine.apic_mode = \"xapic\") (CPUID.1:ECX[21])";
-    refused(scenario, &["the processor lacks: ", wanted])
+    lacking(trial, &["x2apic"], &[X2APIC])
+}
+
+/// A processor without all of them.
+pub fn old_processor(trial: &Trial) -> Result<()> {
+    lacking(trial, &["vmx", "uintr", "x2apic"], &[VMX, UINTR, X2APIC])
 }
 
 /// A doorbell policy that this version does not have.
