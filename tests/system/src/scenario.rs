@@ -174,7 +174,9 @@ impl Scenario<'_> {
         let machine = Machine::new(&trial.bench.lab, &trial.bench.emulator, self.spec);
         let run = trial.run_name();
         let awaits_power_off = is_done.is_none();
+        let mut looked_at = 0;
         let outcome = machine.boot(&run, &Medium::Iso(iso), Echo::Quiet, |line| {
+            looked_at += 1;
             if is_done.as_mut().is_some_and(|is_done| is_done(line)) {
                 return ControlFlow::Break(Ok(()));
             }
@@ -189,7 +191,11 @@ impl Scenario<'_> {
             End::ShutDown if awaits_power_off => Ok(()),
             other => Err(anyhow!("the run ended without what was awaited: {other:?}")),
         };
-        let seen = Seen::from(outcome);
+        let mut seen = Seen::from(outcome);
+        if verdict.is_ok() && !awaits_power_off {
+            // What follows may end in half a line, because the machine was stopped.
+            seen.lines.truncate(looked_at);
+        }
         trial.last.replace(Some(seen.clone()));
         verdict.map(|()| seen)
     }
