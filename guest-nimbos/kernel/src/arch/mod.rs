@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod entry;
 pub mod hypercall;
 pub mod image;
+pub mod kernel_exception;
 pub mod kernel_space;
 pub mod paging;
 pub mod sender;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SENDUIPI in the kernel: a table of one target.
+//!
+//! The instruction has no privilege: once there is a sender, a program can post to the same target. It gains nothing by
+//! that: the server wakes, and finds the ring empty.
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;

@@ -19,8 +19,7 @@ use x86_64::registers::control::Cr2;
 
 use super::cpu::IDLE_VECTOR;
 use super::descriptors::{USER_CODE, USER_DATA};
-use super::sender;
-use crate::interrupts;
+use super::kernel_exception;
 
 /// `event` after a system call; below are vectors.
 const SYSTEM_CALL: u64 = 0x100;
@@ -37,6 +36,9 @@ const DEFAULT_X87_CONTROL: u16 = 0x37f;
 const USER_FLAGS: u64 = 0x24_0dd5;
 /// RFLAGS that are always set in user mode: IF and the fixed bit.
 const FIXED_USER_FLAGS: u64 = 1 << 9 | 1 << 1;
+
+/// RFLAGS of kernel code: an interrupt gate leaves the program's DF and AC, and with AC set SMAP does not protect.
+const KERNEL_FLAGS: u64 = 1 << 1;
 
 /// RSP at which [`enter_user`] goes on after a trap.
 static KERNEL_RSP: AtomicU64 = AtomicU64::new(0);
@@ -211,8 +213,7 @@ global_asm!(
     common = sym trap_common,
 );
 
-/// Saves this function's caller, and goes to user mode with the registers of `context`; comes back in
-/// [`back_to_kernel`]. After a system call SYSRET is enough: the program expects RCX and R11 to be lost.
+/// Saves what its caller relies on, and goes to user mode with the registers of `context`; [`save_and_return`] comes back.
 ///
 /// # Safety
 /// As for [`UserContext::run`].
@@ -228,6 +229,19 @@ unsafe extern "C" fn enter_user(context: *mut UserContext) {
         "mov [rip + {kernel_rsp}], rsp",
         "mov [rip + {user_context}], rdi",
         "fxrstor64 [rdi + {fx}]",
+        "jmp {resume}",
+        kernel_rsp = sym KERNEL_RSP,
+        user_context = sym USER_CONTEXT,
+        fx = const offset_of!(UserContext, fx),
+        resume = sym resume,
+    )
+}
+
+/// Loads the registers of the context at RDI and goes to user mode. After a system call SYSRET is enough: the program
+/// expects RCX and R11 to be lost.
+#[unsafe(naked)]
+unsafe extern "C" fn resume() -> ! {
+    naked_asm!(
         "mov rax, [rdi + {rax}]",
         "mov rbx, [rdi + {rbx}]",
         "mov rdx, [rdi + {rdx}]",
@@ -241,13 +255,38 @@ unsafe extern "C" fn enter_user(context: *mut UserContext) {
         "mov r14, [rdi + {r14}]",
         "mov r15, [rdi + {r15}]",
         "cmp qword ptr [rdi + {event}], {system_call}",
-        "jne 2f",
+        "jne {by_iret}",
         "mov rcx, [rdi + {rip}]",
         "mov r11, [rdi + {rflags}]",
         "mov rsp, [rdi + {rsp}]",
         "mov rdi, [rdi + {rdi}]",
         "sysretq",
-        "2:",
+        by_iret = sym resume_by_iret,
+        system_call = const SYSTEM_CALL,
+        rax = const offset_of!(UserContext, rax),
+        rbx = const offset_of!(UserContext, rbx),
+        rdx = const offset_of!(UserContext, rdx),
+        rsi = const offset_of!(UserContext, rsi),
+        rdi = const offset_of!(UserContext, rdi),
+        rbp = const offset_of!(UserContext, rbp),
+        r8 = const offset_of!(UserContext, r8),
+        r9 = const offset_of!(UserContext, r9),
+        r10 = const offset_of!(UserContext, r10),
+        r12 = const offset_of!(UserContext, r12),
+        r13 = const offset_of!(UserContext, r13),
+        r14 = const offset_of!(UserContext, r14),
+        r15 = const offset_of!(UserContext, r15),
+        rip = const offset_of!(UserContext, rip),
+        rsp = const offset_of!(UserContext, rsp),
+        rflags = const offset_of!(UserContext, rflags),
+        event = const offset_of!(UserContext, event),
+    )
+}
+
+/// Loads what [`resume`] has left, and goes to user mode with all registers as they were.
+#[unsafe(naked)]
+unsafe extern "C" fn resume_by_iret() -> ! {
+    naked_asm!(
         "push {user_data}",
         "push [rdi + {rsp}]",
         "push [rdi + {rflags}]",
@@ -257,31 +296,14 @@ unsafe extern "C" fn enter_user(context: *mut UserContext) {
         "mov r11, [rdi + {r11}]",
         "mov rdi, [rdi + {rdi}]",
         "iretq",
-        kernel_rsp = sym KERNEL_RSP,
-        user_context = sym USER_CONTEXT,
-        system_call = const SYSTEM_CALL,
         user_data = const USER_DATA,
         user_code = const USER_CODE,
-        fx = const offset_of!(UserContext, fx),
-        rax = const offset_of!(UserContext, rax),
-        rbx = const offset_of!(UserContext, rbx),
         rcx = const offset_of!(UserContext, rcx),
-        rdx = const offset_of!(UserContext, rdx),
-        rsi = const offset_of!(UserContext, rsi),
         rdi = const offset_of!(UserContext, rdi),
-        rbp = const offset_of!(UserContext, rbp),
-        r8 = const offset_of!(UserContext, r8),
-        r9 = const offset_of!(UserContext, r9),
-        r10 = const offset_of!(UserContext, r10),
         r11 = const offset_of!(UserContext, r11),
-        r12 = const offset_of!(UserContext, r12),
-        r13 = const offset_of!(UserContext, r13),
-        r14 = const offset_of!(UserContext, r14),
-        r15 = const offset_of!(UserContext, r15),
         rip = const offset_of!(UserContext, rip),
         rsp = const offset_of!(UserContext, rsp),
         rflags = const offset_of!(UserContext, rflags),
-        event = const offset_of!(UserContext, event),
     )
 }
 
@@ -342,7 +364,7 @@ unsafe extern "C" fn trap_common() -> ! {
         "pop [rax + {user_rsp}]",
         "jmp {save}",
         exceptions = const EXCEPTIONS,
-        kernel_exception = sym kernel_exception_entry,
+        kernel_exception = sym kernel_exception::entry,
         idle_vector = sym IDLE_VECTOR,
         no_interrupts = const !(1 << 9),
         user_context = sym USER_CONTEXT,
@@ -361,7 +383,6 @@ unsafe extern "C" fn trap_common() -> ! {
 #[unsafe(naked)]
 unsafe extern "C" fn save_and_return() -> ! {
     naked_asm!(
-        "cld",
         "mov [rax + {rbx}], rbx",
         "mov [rax + {rdx}], rdx",
         "mov [rax + {rsi}], rsi",
@@ -378,6 +399,8 @@ unsafe extern "C" fn save_and_return() -> ! {
         "fxsave64 [rax + {fx}]",
         "ldmxcsr [rip + {mxcsr}]",
         "mov rsp, [rip + {kernel_rsp}]",
+        "push {kernel_flags}",
+        "popfq",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -386,6 +409,7 @@ unsafe extern "C" fn save_and_return() -> ! {
         "pop rbx",
         "ret",
         kernel_rsp = sym KERNEL_RSP,
+        kernel_flags = const KERNEL_FLAGS,
         mxcsr = sym DEFAULT_MXCSR,
         fx = const offset_of!(UserContext, fx),
         rbx = const offset_of!(UserContext, rbx),
@@ -402,77 +426,6 @@ unsafe extern "C" fn save_and_return() -> ! {
         r14 = const offset_of!(UserContext, r14),
         r15 = const offset_of!(UserContext, r15),
     )
-}
-
-/// Goes on after SENDUIPI if that raised the exception: the other side can make it fault, so that is no bug of ours.
-/// Hands any other exception in the kernel to [`kernel_exception`], with all registers behind the seven words.
-#[unsafe(naked)]
-unsafe extern "C" fn kernel_exception_entry() -> ! {
-    naked_asm!(
-        "push rax",
-        "lea rax, [rip + {post}]",
-        "cmp [rsp + 24], rax",
-        "jne 2f",
-        "lea rax, [rip + {post_refused}]",
-        "mov [rsp + 24], rax",
-        "pop rax",
-        "add rsp, 16",
-        "iretq",
-        "2:",
-        "pop rax",
-        "push r15", "push r14", "push r13", "push r12", "push r11", "push r10", "push r9", "push r8",
-        "push rbp", "push rdi", "push rsi", "push rdx", "push rcx", "push rbx", "push rax",
-        "mov rdi, rsp",
-        "and rsp, -16",
-        "cld",
-        "call {handler}",
-        "ud2",
-        post = sym sender::post,
-        post_refused = sym sender::post_refused,
-        handler = sym kernel_exception,
-    )
-}
-
-/// What [`kernel_exception_entry`] leaves on the stack.
-#[repr(C)]
-struct KernelFrame {
-    /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15.
-    registers: [u64; 15],
-    vector: u64,
-    error_code: u64,
-    rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
-}
-
-/// Ends the kernel: it raised an exception itself.
-extern "C" fn kernel_exception(frame: &KernelFrame) -> ! {
-    const NAMES: [&str; 15] = [
-        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13",
-        "r14", "r15",
-    ];
-    for (name, value) in NAMES.iter().zip(frame.registers) {
-        say!("{name:>6} {value:016x}");
-    }
-    say!(
-        "   rip {:016x}, rsp {:016x}, cr2 {:016x}",
-        frame.rip,
-        frame.rsp,
-        Cr2::read_raw()
-    );
-    say!(
-        "    cs {:x}, ss {:x}, rflags {:x}",
-        frame.cs,
-        frame.ss,
-        frame.rflags
-    );
-    panic!(
-        "{} in the kernel, error code {:#x}",
-        interrupts::exception_name(frame.vector as u8),
-        frame.error_code
-    );
 }
 
 const _: () = assert!(offset_of!(UserContext, fx).is_multiple_of(16));
