@@ -91,7 +91,9 @@ fn class_count(cpu: &CpuShared, class: u64) -> Option<u64> {
         stat::XSETBV => sum(&[ExitReason::XSETBV]),
         // No exception of a cell exits.
         stat::EXCEPTION => 0,
-        stat::MSR_OTHER => sum(&[ExitReason::RDMSR, ExitReason::WRMSR]).saturating_sub(cpu.icr_exits()),
+        stat::MSR_OTHER => {
+            sum(&[ExitReason::RDMSR, ExitReason::WRMSR]).saturating_sub(cpu.icr_exits())
+        }
         stat::MSR_X2APIC_ICR => cpu.icr_exits(),
         _ => return None,
     })
