@@ -1,17 +1,12 @@
 //! Interrupt commands of a cell: checked against its CPUs, then sent or passed on by mailbox.
 
-use cell_config::ApicMode;
-
 use crate::cell::CellFault;
 use crate::cpu::{self, Vcpu};
-use crate::lapic::icr::{self, IcrWrite, IpiKind};
+use crate::lapic::icr::{IcrWrite, IpiKind};
 
 /// Carries out an interrupt command.
 pub fn send(vcpu: &mut Vcpu, command: IcrWrite) -> Result<(), CellFault> {
-    let mode = match vcpu.cell.system.machine.apic_mode {
-        ApicMode::X2apic => icr::ApicMode::X2Apic,
-        ApicMode::Xapic => icr::ApicMode::XApic,
-    };
+    let mode = vcpu.cell.system.machine.apic_mode;
     let ipi = command.resolve(vcpu.shared.apic_id(), vcpu.cell, mode)?;
     let targets = ipi
         .targets

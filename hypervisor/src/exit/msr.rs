@@ -8,7 +8,7 @@ use crate::arch;
 use crate::cell::msr_policy::{self, ReadPolicy, WritePolicy};
 use crate::cell::{CellFault, CellStop};
 use crate::cpu::Vcpu;
-use crate::lapic::icr::IcrWrite;
+use crate::lapic::icr::{IcrWrite, X2APIC_RESERVED_BITS};
 use crate::vmx::enter::RCX;
 
 /// IA32_APIC_BASE.BSP, which software cannot change.
@@ -35,6 +35,10 @@ pub fn write(vcpu: &mut Vcpu) -> Result<Resume, CellStop> {
     let msr = (vcpu.regs.gpr[RCX] & 0xffff_ffff) as u32;
     let value = vcpu.regs.edx_eax();
     match msr_policy::write(msr) {
+        WritePolicy::Icr if value & X2APIC_RESERVED_BITS != 0 => {
+            vcpu.inject_general_protection();
+            return Ok(Resume::AtSame);
+        }
         WritePolicy::Icr => {
             vcpu.shared.count_icr_exit();
             ipi::send(vcpu, IcrWrite::from_x2apic(value))?;

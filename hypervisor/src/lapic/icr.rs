@@ -12,18 +12,11 @@
 
 use core::fmt;
 
+use cell_config::ApicMode;
+
 /// Bits of the x2APIC ICR whose setting makes WRMSR fault. (SDM 3A, "Interrupt Command Register (ICR) Operation in
 /// x2APIC Mode") Bit 12, delivery status in xAPIC mode, is left out: processors ignore it.
 pub const X2APIC_RESERVED_BITS: u64 = 0xfff3_2000;
-
-/// How all local APICs of the machine are addressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApicMode {
-    /// 8-bit APIC IDs, registers in a page of memory.
-    XApic,
-    /// 32-bit APIC IDs, registers in MSRs.
-    X2Apic,
-}
 
 /// Destination shorthand, bits 19:18 of the ICR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,14 +215,14 @@ impl IcrWrite {
     fn destination(&self, cell: &impl CellCpus, mode: ApicMode) -> Result<CpuSet, IpiDenied> {
         let destination = self.destination;
         let broadcast = match mode {
-            ApicMode::XApic => 0xff,
-            ApicMode::X2Apic => u32::MAX,
+            ApicMode::Xapic => 0xff,
+            ApicMode::X2apic => u32::MAX,
         };
         let targets = CpuSet::matching(cell, |index, id| match mode {
             _ if destination == broadcast => true,
             _ if !self.logical => id == destination,
-            ApicMode::XApic => xapic_logical_match(cell.xapic_logical(index), destination),
-            ApicMode::X2Apic => x2apic_logical_match(id, destination),
+            ApicMode::Xapic => xapic_logical_match(cell.xapic_logical(index), destination),
+            ApicMode::X2apic => x2apic_logical_match(id, destination),
         });
         if targets.is_empty() {
             return Err(IpiDenied::ForeignCpu {

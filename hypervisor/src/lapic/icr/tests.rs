@@ -1,5 +1,5 @@
 use super::*;
-use ApicMode::{X2Apic, XApic};
+use ApicMode::{X2apic, Xapic};
 use proptest::prelude::*;
 
 struct Cell {
@@ -40,12 +40,12 @@ fn clustered(ids: &[u32]) -> Cell {
 }
 
 fn x2(cell: &Cell, sender: u32, value: u64) -> Result<(IpiKind, u64), IpiDenied> {
-    let ipi = IcrWrite::from_x2apic(value).resolve(sender, cell, X2Apic)?;
+    let ipi = IcrWrite::from_x2apic(value).resolve(sender, cell, X2apic)?;
     Ok((ipi.kind, ipi.targets.bits()))
 }
 
 fn x1(cell: &Cell, sender: u32, low: u32, destination: u32) -> Result<(IpiKind, u64), IpiDenied> {
-    let ipi = IcrWrite::from_xapic(low, destination << 24).resolve(sender, cell, XApic)?;
+    let ipi = IcrWrite::from_xapic(low, destination << 24).resolve(sender, cell, Xapic)?;
     Ok((ipi.kind, ipi.targets.bits()))
 }
 
@@ -208,10 +208,10 @@ proptest! {
     ) {
         let logical = ids.iter().map(|id| LogicalId { ldr: ldr.rotate_left(*id & 31), dfr }).collect();
         let cell = Cell { ids, logical };
-        let mode = if xapic { XApic } else { X2Apic };
+        let mode = if xapic { Xapic } else { X2apic };
         let write = match mode {
-            XApic => IcrWrite::from_xapic(value as u32, (value >> 32) as u32),
-            X2Apic => IcrWrite::from_x2apic(value),
+            Xapic => IcrWrite::from_xapic(value as u32, (value >> 32) as u32),
+            X2apic => IcrWrite::from_x2apic(value),
         };
         if let Ok(ipi) = write.resolve(cell.ids[0], &cell, mode) {
             prop_assert!(ipi.targets.indices().all(|index| index < cell.ids.len().min(64)));
