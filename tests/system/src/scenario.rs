@@ -24,7 +24,7 @@ pub const REPORT_END: &str = "isthmus: error:   RAX ";
 /// The machine's memory: the hypervisor is linked at 768 MiB.
 const MEMORY_MIB: u32 = 1024;
 /// Far more than any test takes; reached only by one that hangs.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// A test while it runs.
 pub struct Trial<'a> {
