@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What all tests share: the lab and everything that was built.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use lab::build::{self, Freestanding};
 use lab::demo::Programs;
 use lab::emulator::Emulator;
@@ -23,12 +24,15 @@ pub struct Bench {
     pub test_cell: PathBuf,
     linux: Mutex<Option<Linux>>,
     demo_programs: Mutex<Option<Programs>>,
+    /// Held as long as this lives: the tests' files and runs have fixed names.
+    _turn: File,
 }
 
 impl Bench {
     /// Sets the lab up and builds everything.
     pub fn prepare() -> Result<Self> {
         let lab = Lab::open()?;
+        let turn = take_turn(&lab)?;
         let emulator = setup::emulator(&lab)?;
         let programs = build::freestanding(&lab)?;
         let test_cell = build::packages(&lab, &["test-guests"])?.join("test-cell");
@@ -39,6 +43,7 @@ impl Bench {
             test_cell,
             linux: Mutex::new(None),
             demo_programs: Mutex::new(None),
+            _turn: turn,
         })
     }
 
@@ -67,4 +72,16 @@ impl Bench {
                 .clone()),
         }
     }
+}
+
+/// Waits until no other process runs these tests in this lab.
+fn take_turn(lab: &Lab) -> Result<File> {
+    let path = lab.dir().join("system-tests.lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("system-tests: waiting for others who run them in this lab");
+        file.lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
 }
