@@ -19,7 +19,6 @@ use crate::arch::descriptors::Descriptors;
 use crate::arch::{interrupts, tsc, wait};
 use crate::log_ring;
 use crate::memory::{self, PhysicalMemory};
-use crate::vmx::capability::VmxCapabilities;
 use error::InitError;
 use machine::Machine;
 use modules::Modules;
@@ -152,9 +151,4 @@ fn tsc_khz() -> u32 {
         (Some(measured), None) => measured,
         (None, None) => 0,
     }
-}
-
-/// Reads the VMX capabilities once they are known to exist.
-fn vmx_capabilities() -> VmxCapabilities {
-    VmxCapabilities::read()
 }

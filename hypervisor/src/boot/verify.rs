@@ -7,7 +7,7 @@ use cell_config::{ApicMode, Doorbell, System};
 use log::{error, warn};
 
 use super::machine::Machine;
-use super::{Image, InitError, vmx_capabilities};
+use super::{Image, InitError};
 use crate::acpi::Madt;
 use crate::loader::Range;
 use crate::vmx::capability::{CpuidLeaves, MissingList, VmxCapabilities};
@@ -19,7 +19,7 @@ pub fn processor(apic_mode: ApicMode) -> Result<VmxCapabilities, InitError> {
     leaves.missing(apic_mode, &mut missing);
     // Without VMX its capability MSRs do not exist.
     let vmx = if leaves.features.ecx & 1 << 5 != 0 {
-        Some(vmx_capabilities())
+        Some(VmxCapabilities::read())
     } else {
         None
     };

@@ -133,11 +133,6 @@ impl Cell {
         self.cpus.iter().map(|&index| shared(index))
     }
 
-    /// Returns the cell's CPU with this APIC ID.
-    pub fn cpu_with_apic_id(&self, apic_id: u32) -> Option<&'static CpuShared> {
-        self.cpu_shares().find(|cpu| cpu.apic_id() == apic_id)
-    }
-
     /// Translates a guest-physical range that lies in one region of the cell's own memory.
     pub fn own_memory(&self, gpa: GuestPhys, len: u64) -> Result<HostPhys, NotOwnMemory> {
         own_memory(self.config, gpa, len)

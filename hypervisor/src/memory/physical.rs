@@ -114,11 +114,6 @@ impl PhysicalMemory {
         unsafe { target.cast::<u32>().write_volatile(value) };
         Ok(())
     }
-
-    /// Tells whether `base..base + len` is accessible.
-    pub fn contains(&self, base: HostPhys, len: u64) -> bool {
-        self.pointer(base, len).is_ok()
-    }
 }
 
 impl PhysMem for PhysicalMemory {

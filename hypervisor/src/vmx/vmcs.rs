@@ -11,9 +11,7 @@ use crate::memory::{self, OutOfFrames};
 /// The VMCS that is current on this CPU. Only [`Vmcs::activate`] makes one, and it stays current for good: one cell
 /// CPU for each physical CPU.
 #[derive(Debug)]
-pub struct Vmcs {
-    region: HostPhys,
-}
+pub struct Vmcs(());
 
 /// VMX instructions failed at start-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +71,7 @@ impl Vmcs {
         // SAFETY: the region is a frame of its own with the right revision.
         unsafe { vmx::vmclear(region.0).and_then(|()| vmx::vmptrld(region.0)) }
             .map_err(|_| VmxError::VmcsRegion)?;
-        Ok(Self { region })
+        Ok(Self(()))
     }
 
     /// Reads a field.
@@ -108,11 +106,6 @@ impl Vmcs {
     pub fn modify(&mut self, field: Field<u32>, clear: u32, set: u32) {
         let value = self.read(field) & !clear | set;
         self.write(field, value);
-    }
-
-    /// Returns the physical address of the region, for logs.
-    pub fn region(&self) -> HostPhys {
-        self.region
     }
 }
 
