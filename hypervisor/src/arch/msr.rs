@@ -17,6 +17,9 @@ pub const IA32_UINTR_RR: u32 = 0x985;
 /// Last of the six user-interrupt MSRs, IA32_UINTR_TT.
 pub const IA32_UINTR_TT: u32 = 0x98A;
 
+/// IA32_XSS. (SDM 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features")
+pub const IA32_XSS: u32 = 0xDA0;
+
 /// Reads an MSR. One that the processor lacks raises #GP, which the hypervisor's IDT turns into a panic: callers
 /// check the capability first.
 pub fn read(msr: u32) -> u64 {

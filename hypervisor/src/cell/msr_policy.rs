@@ -7,7 +7,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::arch::msr::{IA32_APIC_BASE, IA32_FEATURE_CONTROL, X2APIC_ICR};
+use crate::arch::msr::{IA32_APIC_BASE, IA32_FEATURE_CONTROL, IA32_XSS, X2APIC_ICR};
 use crate::vmx::msr_bitmap::{Access, MsrBitmap};
 
 /// Read and written without an exit: state of this CPU alone, switched by the VMCS or not used by the hypervisor.
@@ -28,7 +28,6 @@ const PASS: &[RangeInclusive<u32>] = &[
     0x6E0..=0x6E1,             // IA32_TSC_DEADLINE, IA32_PKRS
     0x802..=0x83F,             // x2APIC; the ICR is intercepted below
     0x985..=0x98A,             // IA32_UINTR_RR to IA32_UINTR_TT
-    0xDA0..=0xDA0,             // IA32_XSS
     0xC000_0080..=0xC000_0084, // IA32_EFER, STAR, LSTAR, CSTAR, FMASK
     0xC000_0100..=0xC000_0103, // FS, GS and kernel GS base, IA32_TSC_AUX
 ];
@@ -56,6 +55,7 @@ const READ_ONLY: &[RangeInclusive<u32>] = &[
     0x280..=0x29F, // IA32_MCi_CTL2
     0x2FF..=0x2FF, // IA32_MTRR_DEF_TYPE
     0x400..=0x47F, // machine-check banks
+    0xDA0..=0xDA0, // IA32_XSS: the write is checked, not dropped
 ];
 
 /// Writes stop the cell: they reach beyond its CPUs.
@@ -71,6 +71,12 @@ const FOREIGN: &[RangeInclusive<u32>] = &[
     0xC90..=0xD90, // cache allocation masks
 ];
 
+/// State components that a cell may enable in IA32_XSS: CET user and supervisor state, and user interrupts.
+///
+/// XRSTORS loads the MSRs of a component past the MSR bitmap. Processor Trace's (bit 8) would write its output to
+/// host-physical addresses of the cell's choice; PASID, HDC, LBRs and HWP belong to MSRs that no cell has.
+pub const XSS_ALLOWED: u64 = 1 << 11 | 1 << 12 | 1 << 14;
+
 /// What an intercepted write does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WritePolicy {
@@ -78,6 +84,8 @@ pub enum WritePolicy {
     Icr,
     /// IA32_APIC_BASE: must not change.
     ApicBase,
+    /// IA32_XSS: [`XSS_ALLOWED`] only.
+    Xss,
     /// Dropped.
     Drop,
     /// Stops the cell.
@@ -122,6 +130,7 @@ pub fn write(msr: u32) -> WritePolicy {
     match msr {
         X2APIC_ICR => WritePolicy::Icr,
         IA32_APIC_BASE => WritePolicy::ApicBase,
+        IA32_XSS => WritePolicy::Xss,
         _ if is_in(READ_ONLY) => WritePolicy::Drop,
         _ if is_in(FOREIGN) => WritePolicy::Stop,
         _ => WritePolicy::GeneralProtection,
@@ -162,6 +171,17 @@ mod tests {
             assert!(bitmap.intercepts(msr, Access::Write), "{msr:#x}");
             assert_eq!(write(msr), WritePolicy::Stop, "{msr:#x}");
         }
+    }
+
+    #[test]
+    fn supervisor_states_are_checked_when_they_are_enabled() {
+        let mut page = Table([0; 512]);
+        let mut bitmap = MsrBitmap::intercept_all(&mut page);
+        fill(&mut bitmap);
+        assert!(bitmap.intercepts(IA32_XSS, Access::Write));
+        assert_eq!(write(IA32_XSS), WritePolicy::Xss);
+        const PROCESSOR_TRACE: u64 = 1 << 8;
+        assert_eq!(XSS_ALLOWED & PROCESSOR_TRACE, 0);
     }
 
     #[test]

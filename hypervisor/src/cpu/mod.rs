@@ -88,6 +88,12 @@ pub fn write_guest_xcr0(value: u64) {
     unsafe { control_regs::write_xcr0(value) };
 }
 
+/// Sets IA32_XSS, which belongs to the cell; `exit::msr` checked the value.
+pub fn write_guest_xss(value: u64) {
+    // SAFETY: the value is one that the processor accepts, and the hypervisor uses no XSAVES.
+    unsafe { msr::write(msr::IA32_XSS, value) };
+}
+
 /// Writes all caches of this CPU back.
 pub fn write_back_caches() {
     // SAFETY: WBINVD changes no architectural state.

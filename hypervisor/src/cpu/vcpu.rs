@@ -9,6 +9,7 @@ use crate::arch::control_regs::{
 };
 use crate::arch::{control_regs, cpuid, descriptors, msr, uintr};
 use crate::cell::Cell;
+use crate::cell::msr_policy::XSS_ALLOWED;
 use crate::vmx::capability::{
     Controls, ENTRY_IA32E_GUEST, PIN_PREEMPTION_TIMER, PRIMARY_NMI_WINDOW,
 };
@@ -359,7 +360,8 @@ fn write_controls(v: &mut Vmcs, controls: &Controls, cell: &Cell) {
     v.write(fields::MSR_BITMAP, cell.msr_bitmap.0);
     v.write(fields::IO_BITMAP_A, cell.io_bitmaps.0.0);
     v.write(fields::IO_BITMAP_B, cell.io_bitmaps.1.0);
-    v.write(fields::XSS_EXITING_BITMAP, 0);
+    // What firmware may have enabled and no cell may use stops the cell.
+    v.write(fields::XSS_EXITING_BITMAP, !XSS_ALLOWED);
     // The cell's exceptions are its own.
     v.write(fields::EXCEPTION_BITMAP, 0);
     v.write(fields::CR3_TARGET_COUNT, 0);

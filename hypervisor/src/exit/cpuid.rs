@@ -7,6 +7,7 @@ use hv_abi::cpuid::{ABI_LEAF, KVM_SIGNATURE, KVM_SIGNATURE_LEAF, SIGNATURE, SIGN
 use super::Resume;
 use crate::arch::control_regs::{CR4_OSXSAVE, CR4_PKE};
 use crate::arch::cpuid::{self, CpuidResult};
+use crate::cell::msr_policy::XSS_ALLOWED;
 use crate::cpu::Vcpu;
 use crate::vmx::enter::{RAX, RBX, RCX, RDX};
 use crate::vmx::fields;
@@ -118,12 +119,26 @@ fn filter(leaf: u32, subleaf: u32, mut r: CpuidResult, view: &View) -> CpuidResu
                 r.edx.set_bit(bit, false); // PCONFIG, architectural LBRs
             }
         }
+        0xD if subleaf == 1 => {
+            r.ecx &= (XSS_ALLOWED & 0xffff_ffff) as u32;
+            r.edx = 0;
+        }
+        // ECX bit 0: a component of IA32_XSS.
+        0xD if subleaf > 1 && r.ecx.get_bit(0) && !is_allowed_in_xss(subleaf) => {
+            r = CpuidResult::default();
+        }
         // Performance monitoring, RDT, SGX, Processor Trace, PCONFIG, LBRs.
         0xA | 0xF | 0x10 | 0x12 | 0x14 | 0x1B | 0x1C | 0x23 => r = CpuidResult::default(),
         0xB | 0x1F if r.ebx != 0 => r.ebx = r.ebx.min(view.cpu_count),
         _ => {}
     }
     r
+}
+
+fn is_allowed_in_xss(component: u32) -> bool {
+    1_u64
+        .checked_shl(component)
+        .is_some_and(|bit| XSS_ALLOWED & bit != 0)
 }
 
 #[cfg(test)]
@@ -151,6 +166,18 @@ mod tests {
     #[test]
     fn user_interrupts_stay_visible() {
         assert!(filter(7, 0, ALL, &VIEW).edx.get_bit(5));
+    }
+
+    #[test]
+    fn supervisor_states_that_no_cell_may_enable_are_hidden() {
+        let ecx = filter(0xD, 1, ALL, &VIEW).ecx;
+        assert!(ecx.get_bit(14) && !ecx.get_bit(8));
+        assert_eq!(filter(0xD, 14, ALL, &VIEW), ALL);
+        for component in [8, 10, 15, 63, 64, u32::MAX] {
+            assert_eq!(filter(0xD, component, ALL, &VIEW), CpuidResult::default());
+        }
+        let user_state = CpuidResult { ecx: 0, ..ALL };
+        assert_eq!(filter(0xD, 2, user_state, &VIEW), user_state);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use bit_field::BitField;
 use log::debug;
 
 use super::{Resume, ipi};
-use crate::arch;
-use crate::cell::msr_policy::{self, ReadPolicy, WritePolicy};
+use crate::arch::{self, cpuid};
+use crate::cell::msr_policy::{self, ReadPolicy, WritePolicy, XSS_ALLOWED};
 use crate::cell::{CellFault, CellStop};
-use crate::cpu::Vcpu;
+use crate::cpu::{self, Vcpu};
 use crate::lapic::icr::{IcrWrite, X2APIC_RESERVED_BITS};
 use crate::vmx::enter::RCX;
 
@@ -49,6 +49,14 @@ pub fn write(vcpu: &mut Vcpu) -> Result<Resume, CellStop> {
             if changed != 0 {
                 return Err(CellFault::Msr { msr, value }.into());
             }
+        }
+        WritePolicy::Xss => {
+            let supported = u64::from(cpuid::read(0xD, 1).ecx);
+            if value & !(XSS_ALLOWED & supported) != 0 {
+                vcpu.inject_general_protection();
+                return Ok(Resume::AtSame);
+            }
+            cpu::write_guest_xss(value);
         }
         WritePolicy::Drop => debug!(
             "cell '{}': WRMSR {msr:#x} of {value:#x} dropped",
