@@ -28,7 +28,7 @@
 #define CLIENT_STATE_OFFSET	0x40
 #define SERVER_STATE_OFFSET	0x80
 #define CLIENT_UPIDS_OFFSET	0x1000
-#define SERVER_UPIDS_OFFSET	0x1800
+#define SERVER_UPIDS_OFFSET	0x2000
 /* A page of indices and slots, and 32 buffers of a page. */
 #define MIN_CHANNEL_SIZE	(ISTHMUS_RING_OFFSET + 33 * PAGE_SIZE)
 

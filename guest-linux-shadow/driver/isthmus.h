@@ -35,7 +35,7 @@
 #define ISTHMUS_UINV POSTED_INTR_VECTOR
 
 /* Of the hypervisor's contract; docs/interfaces.md. */
-#define ISTHMUS_ABI_REVISION	1
+#define ISTHMUS_ABI_REVISION	2
 
 #define ISTHMUS_MAX_CHANNELS	8
 #define ISTHMUS_MAX_CPUS	64

@@ -23,7 +23,7 @@
 #include <linux/types.h>
 
 #define ISTHMUS_NAME_LEN	32
-#define ISTHMUS_RING_OFFSET	0x2000
+#define ISTHMUS_RING_OFFSET	0x3000
 
 #define ISTHMUS_ROLE_CLIENT	0
 #define ISTHMUS_ROLE_SERVER	1

@@ -29,6 +29,7 @@ pub mod arch;
 pub mod boot;
 pub mod cell;
 pub mod cpu;
+pub mod doorbell;
 pub mod exit;
 pub mod lapic;
 pub mod loader;

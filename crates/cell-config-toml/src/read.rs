@@ -10,11 +10,11 @@ use super::tables::{
     CellRegionTable, CellTable, ChannelTable, ConsoleTable, HypervisorTable, MachineTable,
     PortTable, RegionTable, SystemTable,
 };
-use super::values::List;
+use super::values::{List, UserVector};
 use crate::values::small;
 use cell_config::{
-    Cell, CellKind, Channel, Devices, EndAction, ForeignPorts, Hypervisor, LogLevel, Machine, Name,
-    System,
+    ALL_USER_VECTORS, Cell, CellKind, Channel, Devices, EndAction, ForeignPorts, Hypervisor,
+    LogLevel, Machine, Name, System,
 };
 use cell_config::{CellRegion, PortRange, Region};
 
@@ -153,6 +153,14 @@ fn channel(index: usize, table: ChannelTable, cells: &[Cell]) -> Result<Channel,
         name: table.name.0,
         memory: region(table.memory),
         doorbell: table.doorbell.0,
+        client_vectors: user_vectors(table.client_vectors),
+        server_vectors: user_vectors(table.server_vectors),
+    })
+}
+
+fn user_vectors(list: Option<List<UserVector, 64>>) -> u64 {
+    list.map_or(ALL_USER_VECTORS, |list| {
+        list.0.iter().fold(0, |set, vector| set | 1 << vector.0)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{Bytes, List, Text, Word};
+use super::values::{Bytes, List, Text, UserVector, Word};
 use cell_config::{
     ApicMode, CellKind, Devices, Doorbell, EndAction, ForeignPorts, LogLevel, MAX_CELLS,
     MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES, MAX_REGIONS,
@@ -67,6 +67,8 @@ pub(super) struct ChannelTable {
     pub server: Text<31>,
     pub memory: RegionTable,
     pub doorbell: Word<Doorbell>,
+    pub client_vectors: Option<List<UserVector, 64>>,
+    pub server_vectors: Option<List<UserVector, 64>>,
 }
 
 #[derive(Deserialize)]

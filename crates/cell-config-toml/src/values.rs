@@ -130,6 +130,21 @@ impl<'de, const N: usize> Deserialize<'de> for Text<N> {
     }
 }
 
+/// A user vector, 0 to 63.
+pub(super) struct UserVector(pub u8);
+
+impl<'de> Deserialize<'de> for UserVector {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let vector = u64::deserialize(from)?;
+        match u8::try_from(vector) {
+            Ok(vector @ 0..64) => Ok(Self(vector)),
+            _ => Err(D::Error::custom(format!(
+                "{vector} is no user vector: those are 0 to 63"
+            ))),
+        }
+    }
+}
+
 /// A list of at most `N` items.
 pub(super) struct List<T, const N: usize>(pub ArrayVec<T, N>);
 

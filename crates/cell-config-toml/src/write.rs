@@ -1,9 +1,10 @@
 //! Writes a configuration as TOML, for people who want to see what a binary form says.
 
 use core::fmt::{self, Display, Write};
-use std::string::String;
+use std::string::{String, ToString};
+use std::vec::Vec;
 
-use cell_config::{Cell, CellKind, Channel, Devices, System};
+use cell_config::{ALL_USER_VECTORS, Cell, CellKind, Channel, Devices, System};
 use cell_config::{CellRegion, PortRange, Region, Size};
 
 /// Returns the configuration as TOML; [`from_toml`](super::from_toml) gives the same configuration back.
@@ -83,7 +84,20 @@ fn write_channel(to: &mut String, system: &System, channel: &Channel) -> fmt::Re
     writeln!(to, "client = {}", Quoted(name(channel.client)))?;
     writeln!(to, "server = {}", Quoted(name(channel.server)))?;
     writeln!(to, "memory = {}", Shown(&channel.memory, region))?;
-    writeln!(to, "doorbell = \"{}\"", channel.doorbell.text())
+    writeln!(to, "doorbell = \"{}\"", channel.doorbell.text())?;
+    write_vectors(to, "client_vectors", channel.client_vectors)?;
+    write_vectors(to, "server_vectors", channel.server_vectors)
+}
+
+fn write_vectors(to: &mut String, key: &str, vectors: u64) -> fmt::Result {
+    if vectors == ALL_USER_VECTORS {
+        return Ok(());
+    }
+    let list: Vec<String> = (0..64)
+        .filter(|vector| vectors >> vector & 1 != 0)
+        .map(|vector: u32| vector.to_string())
+        .collect();
+    writeln!(to, "{key} = [{}]", list.join(", "))
 }
 
 fn write_console(to: &mut String, console: Option<u16>) -> fmt::Result {

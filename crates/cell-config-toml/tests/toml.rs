@@ -157,6 +157,8 @@ const REJECTED: &[(&str, &str, &str)] = &[
     ("kind = \"elf\"", "kind = \"pe\"", "line 31: cell 'nimbos': kind: unknown word \"pe\", possible are \"linux\", \"elf\""),
     ("may_end_machine = true", "may_end_machine = 1", "line 24: cell 'linux': may_end_machine: invalid type: integer `1`"),
     ("name = \"example\"", "name = \"an example with a very long name\"", "line 2: machine.name: text of 32 bytes, at most 31 are possible"),
+    ("\"direct\"", "\"filtered\"\nserver_vectors = [0, 64]", "line 42: channel 'syscalls': server_vectors: 64 is no user vector: those are 0 to 63"),
+    ("\"direct\"", "\"direct\"\nclient_vectors = [1]", "line 42: channel 'syscalls': client_vectors limits vectors, which needs doorbell"),
     ("client = \"nimbos\"", "client = \"nimbus\"", "line 38: channel 'syscalls': client: there is no cell 'nimbus'"),
     ("server = \"linux\"", "server = \"lin\\u001bux\"", "line 39: channel 'syscalls': server: there is no cell 'lin\\u{1b}ux'"),
     // Rules; the check's own tests have all of them.
@@ -226,4 +228,18 @@ fn nonsense_is_refused_without_a_panic() {
     for (at, _) in EXAMPLE.char_indices() {
         let _ = from_toml(&EXAMPLE[..at]);
     }
+}
+
+#[test]
+fn user_vectors_are_a_list() {
+    let text = with(
+        "\"direct\"",
+        "\"filtered\"\nclient_vectors = [63, 0, 5]\nserver_vectors = []",
+    );
+    let system = from_toml(&text).unwrap();
+    assert_eq!(system.channels[0].client_vectors, 1 << 63 | 1 << 5 | 1);
+    assert_eq!(system.channels[0].server_vectors, 0);
+    let written = to_toml(&system);
+    assert!(written.contains("client_vectors = [0, 5, 63]\nserver_vectors = []"));
+    assert_eq!(from_toml(&written), Ok(system));
 }

@@ -26,7 +26,7 @@ pub use check::{
 pub use place::{Extent, Field, Owner, Place, PortExtent};
 pub use region::{CellRegion, PAGE_SIZE, PortRange, Region, Size, UART_PORTS};
 pub use system::{
-    ApicMode, Cell, CellKind, Channel, CommandLine, Devices, Doorbell, EndAction, ForeignPorts,
-    Hypervisor, LogLevel, MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS, MAX_RANGES,
-    MAX_REGIONS, Machine, Name, System,
+    ALL_USER_VECTORS, ApicMode, Cell, CellKind, Channel, CommandLine, Devices, Doorbell, EndAction,
+    ForeignPorts, Hypervisor, LogLevel, MAX_CELLS, MAX_CHANNELS, MAX_CPUS, MAX_MACHINE_REGIONS,
+    MAX_RANGES, MAX_REGIONS, Machine, Name, System,
 };

@@ -95,6 +95,9 @@ pub enum Field {
     CommandLine,
     Client,
     Server,
+    Doorbell,
+    ClientVectors,
+    ServerVectors,
 }
 
 /// `memory[1]`
@@ -126,6 +129,9 @@ impl Field {
             Self::CommandLine => ("cmdline", None),
             Self::Client => ("client", None),
             Self::Server => ("server", None),
+            Self::Doorbell => ("doorbell", None),
+            Self::ClientVectors => ("client_vectors", None),
+            Self::ServerVectors => ("server_vectors", None),
         }
     }
 }

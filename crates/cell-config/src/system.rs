@@ -105,7 +105,31 @@ pub struct Channel {
     pub memory: Region,
     /// How the cells notify each other.
     pub doorbell: Doorbell,
+    /// User vectors that the server may post to the client, one bit each. All, unless the doorbell is filtered.
+    pub client_vectors: u64,
+    /// User vectors that the client may post to the server, one bit each. All, unless the doorbell is filtered.
+    pub server_vectors: u64,
 }
+
+impl Channel {
+    /// Tells whether the cell with this index is one of its ends.
+    pub fn joins(&self, cell: usize) -> bool {
+        usize::from(self.client) == cell || usize::from(self.server) == cell
+    }
+}
+
+impl System {
+    /// Returns how the cell with this index sends user interrupts. A cell without channels has nobody who trusts it.
+    pub fn doorbell_of(&self, cell: usize) -> Doorbell {
+        self.channels
+            .iter()
+            .find(|channel| channel.joins(cell))
+            .map_or(Doorbell::Filtered, |channel| channel.doorbell)
+    }
+}
+
+/// Every user vector, 0 to 63.
+pub const ALL_USER_VECTORS: u64 = u64::MAX;
 
 /// Defines an enumeration with its names in TOML and its numbers in the binary form.
 macro_rules! choices {

@@ -67,7 +67,7 @@ fn the_largest_system_survives_the_round_trip() {
 #[test]
 fn the_header_is_the_documented_one() {
     let bytes = encode(&demo());
-    assert_eq!(&bytes[..12], b"IsthmCfg\x01\0\0\0");
+    assert_eq!(&bytes[..12], b"IsthmCfg\x02\0\0\0");
     assert_eq!(bytes[12..16], (bytes.len() as u32).to_le_bytes());
     assert_eq!(bytes[20..24], [0; 4]);
     assert_eq!(&bytes[24..30], b"Bochs\0");
@@ -135,7 +135,7 @@ fn every_damage_has_its_own_error() {
     );
     assert_eq!(decode(&[0; 23]), Err(DecodeError::NoHeader { len: 23 }));
     assert_eq!(decode(&[0; 24]), Err(DecodeError::Signature));
-    assert_eq!(error_with(8, &[2]), DecodeError::Revision { found: 2 });
+    assert_eq!(error_with(8, &[1]), DecodeError::Revision { found: 1 });
     assert_eq!(error_with(20, &[1]), DecodeError::Reserved { offset: 20 });
     let mut bytes = encode(&demo());
     bytes[100] ^= 1;

@@ -45,6 +45,16 @@ fn what_breaks_no_rule_is_accepted() {
         |s| _ = add_cell(s),
         |s| _ = add_channel(s),
         |s| s.channels[0].doorbell = Doorbell::Filtered,
+        |s| s.channels[0].client_vectors = ALL_USER_VECTORS,
+        |s| {
+            s.channels[0].doorbell = Doorbell::Filtered;
+            s.channels[0].client_vectors = 1 << 63;
+            s.channels[0].server_vectors = 0;
+        },
+        |s| {
+            s.channels[0].doorbell = Doorbell::Filtered;
+            add_channel(s).doorbell = Doorbell::Filtered;
+        },
         |s| s.channels.clear(),
         |s| s.hypervisor.console = None,
         |s| s.machine.name.clear(),
@@ -490,4 +500,32 @@ fn device_memory_has_one_owner() {
             |s| s.cells[1].devices = Devices::Rest,
         ),
     ]);
+}
+
+#[test]
+fn doorbells_are_one_policy_for_a_cell() {
+    assert_refused(&[
+        (
+            "cell 'linux' has channel 'syscalls' and channel 'second' with different doorbells: one direct channel opens all",
+            |s| add_channel(s).doorbell = Doorbell::Filtered,
+        ),
+        (
+            "client_vectors of channel 'syscalls' limits vectors, which needs doorbell = \"filtered\"",
+            |s| s.channels[0].client_vectors = 1,
+        ),
+        (
+            "server_vectors of channel 'syscalls' limits vectors, which needs doorbell = \"filtered\"",
+            |s| s.channels[0].server_vectors = !1,
+        ),
+    ]);
+}
+
+#[test]
+fn a_cell_is_as_direct_as_its_channels() {
+    let mut system = demo();
+    assert_eq!(system.doorbell_of(0), Doorbell::Direct);
+    system.channels[0].doorbell = Doorbell::Filtered;
+    assert_eq!(system.doorbell_of(1), Doorbell::Filtered);
+    system.channels.clear();
+    assert_eq!(system.doorbell_of(0), Doorbell::Filtered);
 }

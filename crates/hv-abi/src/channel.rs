@@ -12,12 +12,13 @@ pub const UPID_SLOT_LEN: usize = 64;
 pub const CLIENT_STATE_OFFSET: usize = 0x40;
 /// Offset of the server's state word.
 pub const SERVER_STATE_OFFSET: usize = 0x80;
-/// Offset of the client's UPID slots.
+/// Offset of the client's UPID slots, in a page of their own: with a filtered doorbell the server sees a page of its
+/// own there.
 pub const CLIENT_UPIDS_OFFSET: usize = 0x1000;
-/// Offset of the server's UPID slots.
-pub const SERVER_UPIDS_OFFSET: usize = 0x1800;
+/// Offset of the server's UPID slots, in a page of their own.
+pub const SERVER_UPIDS_OFFSET: usize = 0x2000;
 /// Offset of the forwarding ring and its buffers; they reach to the end of the channel.
-pub const RING_OFFSET: usize = 0x2000;
+pub const RING_OFFSET: usize = 0x3000;
 
 /// State word: nobody serves this side.
 pub const STATE_ABSENT: u32 = 0;
@@ -46,5 +47,6 @@ pub struct ChannelHeader {
 pub type StateWord = AtomicU32;
 
 const _: () = assert!(size_of::<ChannelHeader>() == 24);
-const _: () = assert!(SERVER_UPIDS_OFFSET == CLIENT_UPIDS_OFFSET + UPID_SLOTS * UPID_SLOT_LEN);
-const _: () = assert!(RING_OFFSET == SERVER_UPIDS_OFFSET + UPID_SLOTS * UPID_SLOT_LEN);
+const _: () = assert!(SERVER_UPIDS_OFFSET == CLIENT_UPIDS_OFFSET + 0x1000);
+const _: () = assert!(RING_OFFSET == SERVER_UPIDS_OFFSET + 0x1000);
+const _: () = assert!(UPID_SLOTS * UPID_SLOT_LEN <= 0x1000);

@@ -49,8 +49,14 @@ pub mod stat {
     pub const MSR_OTHER: u64 = 10;
     /// WRMSR of the x2APIC ICR (830H).
     pub const MSR_X2APIC_ICR: u64 = 11;
+    /// SENDUIPI whose notification exited, in a cell without a direct channel. From here on the numbers are Isthmus's.
+    pub const DOORBELL: u64 = 12;
+    /// Notifications that the hypervisor sent for such SENDUIPIs. Not an exit class.
+    pub const NOTIFICATIONS_SENT: u64 = 13;
+    /// Posts and notifications that it refused. Not an exit class.
+    pub const NOTIFICATIONS_DROPPED: u64 = 14;
     /// Number of classes.
-    pub const COUNT: u64 = 12;
+    pub const COUNT: u64 = 15;
 }
 
 /// Error results, Linux's numbers.

@@ -15,7 +15,7 @@ pub use boot_info::{
 };
 
 /// Revision of everything in this crate; leaf [`cpuid::ABI_LEAF`] and [`BootInfo`] carry it.
-pub const ABI_REVISION: u32 = 1;
+pub const ABI_REVISION: u32 = 2;
 /// Longest name of a cell or a channel, in bytes, with the terminating NUL.
 pub const NAME_LEN: usize = 32;
 

@@ -16,7 +16,7 @@ mod uitt;
 mod upid;
 
 pub use uitt::{UittEntry, UittEntryError};
-pub use upid::{Upid, ndst};
+pub use upid::{Notification, Upid, ndst};
 
 /// Number of user vectors: 0 to 63.
 pub const USER_VECTORS: u8 = 64;

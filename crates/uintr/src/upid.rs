@@ -26,6 +26,15 @@ pub struct Upid {
     rest: [AtomicU64; 6],
 }
 
+/// A notification that a post asks for: an interrupt to be sent to the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Vector (NV).
+    pub vector: u8,
+    /// Destination (NDST); see [`ndst`].
+    pub destination: u32,
+}
+
 /// Returns the NDST field for the processor with `apic_id`: the ID in x2APIC mode, its low byte in bits 15:8 in
 /// xAPIC mode.
 pub const fn ndst(apic_id: u32, x2apic: bool) -> u32 {
@@ -101,6 +110,26 @@ impl Upid {
         }
     }
 
+    /// Posts `requests`, a bit for each user vector, on behalf of a sender that does not reach this UPID itself. Returns
+    /// the notification that the caller has to send, if none is outstanding and none suppressed.
+    ///
+    /// The requests go first: whoever then finds ON set has them taken by the receiver that the outstanding
+    /// notification reaches. ON is set only where neither ON nor SN is, in one step with reading where to notify.
+    pub fn post(&self, requests: u64) -> Option<Notification> {
+        self.pir.fetch_or(requests, Ordering::SeqCst);
+        let quiet = Self::OUTSTANDING | Self::SUPPRESS;
+        let before = self
+            .control
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |control| {
+                (control & quiet == 0).then_some(control | Self::OUTSTANDING)
+            })
+            .ok()?;
+        Some(Notification {
+            vector: (before >> 16) as u8,
+            destination: (before >> 32) as u32,
+        })
+    }
+
     /// Takes the posted requests as a receiver does that got the notification as an ordinary interrupt.
     ///
     /// ON goes first. Were the requests taken first, a post between the two steps would find ON set, not notify, and
@@ -153,15 +182,10 @@ const _: () = assert!(align_of::<Upid>() == 64);
 mod tests {
     use super::*;
 
-    /// Does what SENDUIPI does to a UPID; returns the notification that it sends.
+    /// Posts one vector; returns the notification as a pair.
     fn post(upid: &Upid, user_vector: u8) -> Option<(u8, u32)> {
-        upid.pir.fetch_or(1 << user_vector, Ordering::SeqCst);
-        let quiet = Upid::OUTSTANDING | Upid::SUPPRESS;
-        if upid.control() & quiet != 0 {
-            return None;
-        }
-        upid.control.fetch_or(Upid::OUTSTANDING, Ordering::SeqCst);
-        Some((upid.notification_vector(), upid.notification_destination()))
+        upid.post(1 << user_vector)
+            .map(|notification| (notification.vector, notification.destination))
     }
 
     #[test]

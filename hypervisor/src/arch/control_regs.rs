@@ -66,6 +66,23 @@ pub fn read_cr2() -> u64 {
     value
 }
 
+/// Reads CR8: the priority class below which this CPU takes no interrupts. (SDM 3A, "Task Priority in IA-32e Mode")
+pub fn read_cr8() -> u64 {
+    let value: u64;
+    // SAFETY: no side effect at CPL 0.
+    unsafe { asm!("mov {}, cr8", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Writes CR8.
+///
+/// # Safety
+/// `value` is at most 15.
+pub unsafe fn write_cr8(value: u64) {
+    // SAFETY: the caller vouches for the value; the hypervisor takes no maskable interrupts that it could hold up.
+    unsafe { asm!("mov cr8, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
 /// Writes XCR0 for the guest: the hypervisor itself uses no state that XCR0 governs beyond SSE.
 ///
 /// # Safety

@@ -14,6 +14,7 @@ use crate::cell::{self, Cell, MAX_CELLS};
 use crate::cpu::{self, CpuState, HostState, Vcpu, shared};
 use crate::loader::Range;
 use crate::memory::{self, PhysicalMemory};
+use crate::vmx::VirtualApicPage;
 use crate::vmx::capability::VmxCapabilities;
 use crate::vmx::vmcs::{Vmcs, vmxon};
 
@@ -128,7 +129,11 @@ fn prepare_cpu(index: usize, cell: &'static Cell) -> Result<Vcpu, InitError> {
         idt,
         gs: cpu::claim(shared),
     };
-    let vcpu = Vcpu::new(vmcs, shared, cell, vmx.controls(), &host);
+    let virtual_apic = match cell.filter {
+        Some(_) => Some(&*memory::leak(VirtualApicPage::new())?),
+        None => None,
+    };
+    let vcpu = Vcpu::new(vmcs, shared, cell, vmx.controls(), &host, virtual_apic);
     shared.set_has_vmcs();
     Ok(vcpu)
 }

@@ -45,8 +45,6 @@ pub enum InitError {
     CpuMissing { apic_id: u32, found: usize },
     /// ACPI.
     Acpi(crate::acpi::AcpiError),
-    /// A doorbell policy that this version does not have.
-    Filtered { channel: Name },
     /// A cell's images.
     Load { cell: Name, error: LoadError },
     /// A cell's memory could not be written.
@@ -116,10 +114,6 @@ impl fmt::Display for InitError {
                 )
             }
             Self::Acpi(error) => error.fmt(f),
-            Self::Filtered { channel } => write!(
-                f,
-                "channel '{channel}': doorbell policy 'filtered' is not supported yet, only 'direct'"
-            ),
             Self::Load { cell, error } => write!(f, "cell '{cell}': {error}"),
             Self::Write { cell, error } => write!(f, "cell '{cell}': {error}"),
             Self::Create { cell, error } => write!(f, "cell '{cell}': {error}"),

@@ -4,16 +4,18 @@ use core::fmt;
 use core::sync::atomic::AtomicU32;
 
 use arrayvec::ArrayVec;
-use cell_config::{ApicMode, Devices, System};
+use cell_config::{ApicMode, Channel, Devices, MAX_CHANNELS, Region, System};
+use hv_abi::channel::{CLIENT_UPIDS_OFFSET, SERVER_UPIDS_OFFSET};
 
 use super::device_memory::{Claimed, for_each_device_range};
 use super::ports::PowerPorts;
-use super::{Cell, CellState, channels_of, claimed_memory, msr_policy, ports};
+use super::{Cell, CellState, Filter, channels_of, claimed_memory, msr_policy, ports};
 use crate::address::{GuestPhys, HostPhys, PAGE_SIZE};
 use crate::arch::apic::XAPIC_BASE;
 use crate::cpu::EntryState;
+use crate::doorbell::Doorbell;
 use crate::loader::e820::E820Entry;
-use crate::memory::{OutOfFrames, PhysicalMemory, allocate_table};
+use crate::memory::{OutOfFrames, PhysicalMemory, RangeLimit, UpidPage, allocate_table, leak};
 use crate::vmx::ept::{Ept, MapError, MemoryType, Rights};
 use crate::vmx::io_bitmap::IoBitmap;
 use crate::vmx::msr_bitmap::MsrBitmap;
@@ -42,6 +44,8 @@ pub enum CreateError {
     Map(MapError),
     /// No memory for its tables.
     OutOfFrames,
+    /// A channel where no memory may be touched.
+    Channel(RangeLimit),
 }
 
 impl fmt::Display for CreateError {
@@ -49,6 +53,7 @@ impl fmt::Display for CreateError {
         match self {
             Self::Map(error) => error.fmt(f),
             Self::OutOfFrames => OutOfFrames.fmt(f),
+            Self::Channel(limit) => limit.fmt(f),
         }
     }
 }
@@ -65,6 +70,12 @@ impl From<OutOfFrames> for CreateError {
     }
 }
 
+impl From<RangeLimit> for CreateError {
+    fn from(limit: RangeLimit) -> Self {
+        Self::Channel(limit)
+    }
+}
+
 /// Builds cell `id`, which is entered at `entry`.
 pub fn create(id: usize, entry: EntryState, facts: &MachineFacts) -> Result<Cell, CreateError> {
     let system = facts.system;
@@ -78,14 +89,23 @@ pub fn create(id: usize, entry: EntryState, facts: &MachineFacts) -> Result<Cell
         IoBitmap::intercept_all(low, high)
     };
     ports::fill(&mut io_bitmap, system, id, &facts.power_ports);
+    let filter = match system.doorbell_of(id) {
+        cell_config::Doorbell::Direct => None,
+        cell_config::Doorbell::Filtered => Some(Filter {
+            doorbells: doorbells(id, facts)?,
+            ..Filter::default()
+        }),
+    };
+    let ept = build_ept(id, facts, filter.as_ref())?;
     Ok(Cell {
         id,
         config,
         system,
         cpus: cpu_indices(system, config),
-        ept_pointer: build_ept(id, facts)?.pointer(),
+        ept_pointer: ept.pointer(),
         msr_bitmap: msr_bitmap.phys(),
         io_bitmaps: (low.phys(), high.phys()),
+        filter,
         entry,
         power_ports: facts.power_ports,
         physical: facts.physical,
@@ -102,7 +122,71 @@ fn cpu_indices(
     config.cpus.iter().filter_map(index_of).collect()
 }
 
-fn build_ept(id: usize, facts: &MachineFacts) -> Result<Ept, CreateError> {
+/// Makes a cell's end of each of its channels, which are all filtered.
+fn doorbells(
+    id: usize,
+    facts: &MachineFacts,
+) -> Result<ArrayVec<Doorbell, MAX_CHANNELS>, CreateError> {
+    let mut doorbells = ArrayVec::new();
+    for (number, channel) in channels_of(facts.system, id).enumerate() {
+        let receiver = if usize::from(channel.client) == id {
+            (channel.server, channel.server_vectors)
+        } else {
+            (channel.client, channel.client_vectors)
+        };
+        let targets = HostPhys(channel.memory.base + peer_upids(channel, id));
+        doorbells.push(Doorbell::new(
+            number,
+            receiver.0.into(),
+            receiver.1,
+            leak(UpidPage::new())?,
+            facts.physical.upid_page(targets)?,
+        ));
+    }
+    Ok(doorbells)
+}
+
+/// Returns the offset of the other end's UPID slots.
+fn peer_upids(channel: &Channel, id: usize) -> u64 {
+    let offset = if usize::from(channel.client) == id {
+        SERVER_UPIDS_OFFSET
+    } else {
+        CLIENT_UPIDS_OFFSET
+    };
+    offset as u64
+}
+
+/// Maps a channel; where the other end has its UPID slots, a cell with a filter has its proxies.
+fn map_channel(
+    ept: &mut Ept,
+    channel: &Channel,
+    proxies: Option<(u64, HostPhys)>,
+) -> Result<(), MapError> {
+    let Region { base, size } = channel.memory;
+    let mut shared = |offset: u64, end: u64| {
+        identity(
+            ept,
+            base + offset,
+            end - offset,
+            Rights::ReadWrite,
+            MemoryType::WriteBack,
+        )
+    };
+    let Some((offset, page)) = proxies else {
+        return shared(0, size);
+    };
+    shared(0, offset)?;
+    shared(offset + PAGE_SIZE, size)?;
+    ept.map(
+        GuestPhys(base + offset),
+        page,
+        PAGE_SIZE,
+        Rights::ReadWrite,
+        MemoryType::WriteBack,
+    )
+}
+
+fn build_ept(id: usize, facts: &MachineFacts, filter: Option<&Filter>) -> Result<Ept, CreateError> {
     let config = &facts.system.cells[id];
     let mut ept = Ept::new(facts.ept_1g)?;
     for region in &config.memory {
@@ -115,14 +199,11 @@ fn build_ept(id: usize, facts: &MachineFacts) -> Result<Ept, CreateError> {
             MemoryType::WriteBack,
         )?;
     }
-    for channel in channels_of(facts.system, id) {
-        identity(
-            &mut ept,
-            channel.memory.base,
-            channel.memory.size,
-            Rights::ReadWrite,
-            MemoryType::WriteBack,
-        )?;
+    for (number, channel) in channels_of(facts.system, id).enumerate() {
+        let proxies = filter
+            .and_then(|filter| filter.doorbells.get(number))
+            .map(|doorbell| (peer_upids(channel, id), doorbell.proxies().phys()));
+        map_channel(&mut ept, channel, proxies)?;
     }
     for range in &config.mmio {
         identity(

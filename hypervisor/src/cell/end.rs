@@ -142,6 +142,15 @@ pub fn log_exits() {
                 cpu.apic_id(),
                 cpu.total_exits()
             );
+            if cell.filter.is_some() {
+                info!(
+                    "doorbells: cell={} apic_id={} sent={} dropped={}",
+                    cell.name(),
+                    cpu.apic_id(),
+                    cpu.notifications_sent(),
+                    cpu.notifications_dropped()
+                );
+            }
         }
     }
 }

@@ -22,14 +22,15 @@ pub use load_elf::ElfPlan;
 pub use load_linux::{LinuxLoadError, LinuxPlan, LinuxSources, LoadError, MachineAcpi};
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arrayvec::ArrayVec;
-use cell_config::{Region, System};
+use cell_config::{MAX_CHANNELS, Region, System};
 use spin::Once;
 
 use crate::address::{GuestPhys, HostPhys};
 use crate::cpu::{CpuShared, EntryState, shared};
+use crate::doorbell::Doorbell;
 use crate::lapic::icr::{CellCpus, LogicalId};
 use crate::memory::PhysicalMemory;
 
@@ -76,6 +77,8 @@ pub struct Cell {
     pub io_bitmaps: (HostPhys, HostPhys),
     /// Entry of its first CPU.
     pub entry: EntryState,
+    /// Its doorbells, if SENDUIPI is filtered; `None` if the cell may send any interrupt to any CPU.
+    pub filter: Option<Filter>,
     /// Ports that end the cell, or the machine.
     pub power_ports: ports::PowerPorts,
     /// Physical memory, as the hypervisor reaches it.
@@ -83,6 +86,22 @@ pub struct Cell {
     /// TSC frequency in kHz.
     pub tsc_khz: u32,
     state: AtomicU32,
+}
+
+/// What a cell with filtered SENDUIPI may do with it, beyond interrupting its own CPUs.
+#[derive(Default)]
+pub struct Filter {
+    /// Its ends of channels; an end's number is in its proxies.
+    pub doorbells: ArrayVec<Doorbell, MAX_CHANNELS>,
+    /// Whether the log has been told of something refused.
+    refusal_told: AtomicBool,
+}
+
+impl Filter {
+    /// Returns whether this is the first refusal: the one that the log is told of.
+    pub fn is_first_refusal(&self) -> bool {
+        !self.refusal_told.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// A guest-physical range that is not in the cell's own memory.

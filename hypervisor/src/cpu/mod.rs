@@ -51,11 +51,11 @@ pub extern "C" fn on_nmi_in_root() {
     }
 }
 
-/// Sends an interrupt to a CPU of the calling CPU's own cell.
+/// Sends an interrupt to a CPU of the calling CPU's own cell, or to one that its owner named in a UPID for the caller.
 pub fn send_fixed(target: &CpuShared, vector: u8) {
     const LEVEL_ASSERT: u32 = 1 << 14;
-    // SAFETY: `exit::ipi` resolved the command to CPUs of the sender's cell; a fixed interrupt goes through the
-    // cell's own IDT, because external-interrupt exiting is 0.
+    // SAFETY: `exit::ipi` and `exit::doorbell` resolved the command to CPUs of the sender's cell, or to those that the
+    // receiver named itself; a fixed interrupt goes through the cell's own IDT, because external-interrupt exiting is 0.
     unsafe { apic::send_ipi(target.apic_id(), LEVEL_ASSERT | u32::from(vector)) };
 }
 
@@ -68,6 +68,17 @@ pub fn read_own_apic(offset: u16) -> u32 {
 pub fn write_own_apic(offset: u16, value: u32) {
     // SAFETY: the local APIC belongs to the cell, like the CPU; the ICR and the ID do not come here.
     unsafe { apic::write(offset, value) };
+}
+
+/// Reads this CPU's CR8 for its cell.
+pub fn read_own_cr8() -> u64 {
+    control_regs::read_cr8()
+}
+
+/// Writes this CPU's CR8, which is its cell's; `exit::control_regs` checked the value.
+pub fn write_own_cr8(value: u64) {
+    // SAFETY: at most 15.
+    unsafe { control_regs::write_cr8(value) };
 }
 
 /// Reads a port that the running cell may reach.

@@ -40,6 +40,8 @@ pub struct CpuShared {
     icr_exits: AtomicU64,
     xapic_exits: AtomicU64,
     exits_total: AtomicU64,
+    notifications_sent: AtomicU64,
+    notifications_dropped: AtomicU64,
 }
 
 static CPUS: [CpuShared; MAX_CPUS] = [const { CpuShared::new() }; MAX_CPUS];
@@ -66,6 +68,8 @@ impl CpuShared {
             icr_exits: AtomicU64::new(0),
             xapic_exits: AtomicU64::new(0),
             exits_total: AtomicU64::new(0),
+            notifications_sent: AtomicU64::new(0),
+            notifications_dropped: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +138,26 @@ impl CpuShared {
     /// Counts an access of the xAPIC page among the EPT violations.
     pub fn count_xapic_exit(&self) {
         bump(&self.xapic_exits);
+    }
+
+    /// Counts a notification that was sent for a filtered SENDUIPI.
+    pub fn count_notification_sent(&self) {
+        bump(&self.notifications_sent);
+    }
+
+    /// Counts a filtered SENDUIPI of which something was refused.
+    pub fn count_notification_dropped(&self) {
+        bump(&self.notifications_dropped);
+    }
+
+    /// Returns the number of notifications sent for filtered SENDUIPIs.
+    pub fn notifications_sent(&self) -> u64 {
+        self.notifications_sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of filtered SENDUIPIs of which something was refused.
+    pub fn notifications_dropped(&self) -> u64 {
+        self.notifications_dropped.load(Ordering::Relaxed)
     }
 
     /// Returns the number of all exits.

@@ -11,11 +11,12 @@ use crate::arch::{control_regs, cpuid, descriptors, msr, uintr};
 use crate::cell::Cell;
 use crate::cell::msr_policy::XSS_ALLOWED;
 use crate::vmx::capability::{
-    Controls, ENTRY_IA32E_GUEST, PIN_PREEMPTION_TIMER, PRIMARY_NMI_WINDOW,
+    Controls, ENTRY_IA32E_GUEST, PIN_PREEMPTION_TIMER, PRIMARY_FILTERED_DOORBELL,
+    PRIMARY_NMI_WINDOW,
 };
 use crate::vmx::enter::{RDI, RSI};
 use crate::vmx::fields::{self, segment};
-use crate::vmx::{GuestRegs, Vmcs};
+use crate::vmx::{GuestRegs, VirtualApicPage, Vmcs};
 
 /// PAT after RESET. (SDM 3A, "Programming the PAT")
 const PAT_RESET: u64 = 0x0007_0406_0007_0406;
@@ -70,6 +71,8 @@ pub struct Vcpu {
     /// Line of the debug console that is not complete yet.
     pub console_line: arrayvec::ArrayString<120>,
     controls: Controls,
+    /// Present if the cell's SENDUIPI is filtered.
+    virtual_apic: Option<&'static VirtualApicPage>,
     launched: bool,
 }
 
@@ -81,8 +84,14 @@ impl Vcpu {
         cell: &'static Cell,
         controls: Controls,
         host: &HostState,
+        virtual_apic: Option<&'static VirtualApicPage>,
     ) -> Self {
         write_controls(&mut vmcs, &controls, cell);
+        if let Some(page) = virtual_apic {
+            vmcs.modify(fields::PRIMARY_CONTROLS, 0, PRIMARY_FILTERED_DOORBELL);
+            vmcs.write(fields::VIRTUAL_APIC_PAGE, page.phys().0);
+            vmcs.write(fields::TPR_THRESHOLD, 0);
+        }
         write_host_state(&mut vmcs, &controls, host);
         let regs = GuestRegs::after_init(cpuid::read(1, 0).eax);
         let mut vcpu = Self {
@@ -93,6 +102,7 @@ impl Vcpu {
             pending_nmi: false,
             console_line: arrayvec::ArrayString::new(),
             controls,
+            virtual_apic,
             launched: false,
         };
         vcpu.vmcs.write(fields::GUEST_PAT, PAT_RESET);
@@ -268,6 +278,11 @@ impl Vcpu {
             .modify(fields::PRIMARY_CONTROLS, PRIMARY_NMI_WINDOW, 0);
         self.vmcs
             .write(fields::ENTRY_INTERRUPTION_INFO, VALID | 2 << 8 | 2);
+    }
+
+    /// Returns the notification of the SENDUIPI that exited: NV and NDST. `None` where SENDUIPI is not filtered.
+    pub fn notification(&self) -> Option<(u8, u32)> {
+        self.virtual_apic.map(VirtualApicPage::notification)
     }
 
     /// Undoes [`crate::vmx::vmcs::force_exit`].

@@ -95,6 +95,9 @@ fn class_count(cpu: &CpuShared, class: u64) -> Option<u64> {
             sum(&[ExitReason::RDMSR, ExitReason::WRMSR]).saturating_sub(cpu.icr_exits())
         }
         stat::MSR_X2APIC_ICR => cpu.icr_exits(),
+        stat::DOORBELL => sum(&[ExitReason::APIC_WRITE]),
+        stat::NOTIFICATIONS_SENT => cpu.notifications_sent(),
+        stat::NOTIFICATIONS_DROPPED => cpu.notifications_dropped(),
         _ => return None,
     })
 }

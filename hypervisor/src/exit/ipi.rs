@@ -2,12 +2,18 @@
 
 use crate::cell::CellFault;
 use crate::cpu::{self, Vcpu};
-use crate::lapic::icr::{IcrWrite, IpiKind};
+use crate::lapic::icr::{IcrWrite, Ipi, IpiKind};
 
 /// Carries out an interrupt command.
 pub fn send(vcpu: &mut Vcpu, command: IcrWrite) -> Result<(), CellFault> {
     let mode = vcpu.cell.system.machine.apic_mode;
     let ipi = command.resolve(vcpu.shared.apic_id(), vcpu.cell, mode)?;
+    deliver(vcpu, ipi);
+    Ok(())
+}
+
+/// Sends a checked interrupt command to its targets.
+pub fn deliver(vcpu: &Vcpu, ipi: Ipi) {
     let targets = ipi
         .targets
         .indices()
@@ -26,7 +32,6 @@ pub fn send(vcpu: &mut Vcpu, command: IcrWrite) -> Result<(), CellFault> {
         }
         IpiKind::InitDeassert | IpiKind::Illegal => {}
     }
-    Ok(())
 }
 
 /// Fills a mailbox and rings; this CPU's own is looked at before the next entry anyway, and a bell for itself does

@@ -3,6 +3,7 @@
 
 mod control_regs;
 mod cpuid;
+mod doorbell;
 mod ept_violation;
 mod hypercall;
 mod io;
@@ -34,6 +35,7 @@ pub fn dispatch(vcpu: &mut Vcpu, reason: ExitReason) -> Result<Resume, CellStop>
         ExitReason::IO_INSTRUCTION => io::handle(vcpu),
         ExitReason::VMCALL => Ok(hypercall::handle(vcpu)),
         ExitReason::CR_ACCESS => Ok(control_regs::handle(vcpu)?),
+        ExitReason::APIC_WRITE => Ok(doorbell::handle(vcpu)?),
         ExitReason::XSETBV => Ok(xsetbv::handle(vcpu)),
         ExitReason::EXCEPTION_OR_NMI => Ok(nmi::handle(vcpu)?),
         ExitReason::NMI_WINDOW => Ok(Resume::AtSame),

@@ -5,6 +5,7 @@ mod frames;
 mod heap;
 mod host_paging;
 mod physical;
+mod upid_page;
 
 pub use frames::{
     FrameUse, OutOfFrames, Table, allocate, allocate_table, frame_use, init_frames, leak,
@@ -12,3 +13,4 @@ pub use frames::{
 pub use heap::BumpHeap;
 pub use host_paging::{cr3, map_all};
 pub use physical::{PhysicalMemory, RangeLimit};
+pub use upid_page::UpidPage;

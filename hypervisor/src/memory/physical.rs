@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::UpidPage;
 use crate::acpi::{OutOfRange, PhysMem};
 use crate::address::HostPhys;
 
@@ -102,6 +103,20 @@ impl PhysicalMemory {
         let start = self.pointer(base, len)?;
         // SAFETY: the range is mapped, outside the hypervisor, and stays as it is by the caller's word.
         Ok(unsafe { core::slice::from_raw_parts(start, len as usize) })
+    }
+
+    /// Returns the UPID slots at a page of a channel, which cells and processors write while the hypervisor does.
+    pub fn upid_page(&self, base: HostPhys) -> Result<&'static UpidPage, RangeLimit> {
+        let refused = RangeLimit {
+            base,
+            len: size_of::<UpidPage>() as u64,
+        };
+        let page = self.pointer(base, refused.len)?.cast::<UpidPage>();
+        if !page.is_aligned() {
+            return Err(refused);
+        }
+        // SAFETY: mapped for good, aligned, outside the hypervisor; of shared memory, atomics are all that is made.
+        Ok(unsafe { &*page })
     }
 
     /// Stores one 32-bit word that another CPU reads.

@@ -13,6 +13,10 @@ use crate::arch::msr;
 pub const PIN_PREEMPTION_TIMER: u32 = 1 << 6;
 /// Primary control "NMI-window exiting".
 pub const PRIMARY_NMI_WINDOW: u32 = 1 << 22;
+/// Primary controls of a CPU whose SENDUIPI is filtered: "use TPR shadow" turns its notification into an exit, and with
+/// "CR8-load exiting" and "CR8-store exiting" the cell's CR8 stays the real one. (SDM 3C, "User-Interrupt
+/// Virtualization")
+pub const PRIMARY_FILTERED_DOORBELL: u32 = 1 << 21 | 1 << 19 | 1 << 20;
 /// VM-entry control "IA-32e mode guest".
 pub const ENTRY_IA32E_GUEST: u32 = 1 << 9;
 
@@ -24,7 +28,10 @@ const PIN: [(u32, &str); 3] = [
     (5, "virtual NMIs"),
     (6, "VMX-preemption timer"),
 ];
-const PRIMARY: [(u32, &str); 4] = [
+const PRIMARY: [(u32, &str); 7] = [
+    (19, "CR8-load exiting"),
+    (20, "CR8-store exiting"),
+    (21, "TPR shadow"),
     (22, "NMI-window exiting"),
     (25, "I/O bitmaps"),
     (28, "MSR bitmaps"),
@@ -53,7 +60,8 @@ const ENTRY: [(u32, &str); 4] = [
     (15, "load IA32_EFER on entry"),
 ];
 /// Controls that are not used at first but must be allowed to change.
-const NOT_AT_START: u32 = PIN_PREEMPTION_TIMER;
+const PIN_NOT_AT_START: u32 = PIN_PREEMPTION_TIMER;
+const PRIMARY_NOT_AT_START: u32 = PRIMARY_NMI_WINDOW | PRIMARY_FILTERED_DOORBELL;
 const LOAD_CET_EXIT: u32 = 1 << 28;
 const LOAD_CET_ENTRY: u32 = 1 << 20;
 
@@ -291,8 +299,8 @@ impl VmxCapabilities {
             (0, 0)
         };
         Controls {
-            pin: adjust(self.pin, mask(&PIN) & !NOT_AT_START),
-            primary: adjust(self.primary, mask(&PRIMARY) & !PRIMARY_NMI_WINDOW),
+            pin: adjust(self.pin, mask(&PIN) & !PIN_NOT_AT_START),
+            primary: adjust(self.primary, mask(&PRIMARY) & !PRIMARY_NOT_AT_START),
             secondary: adjust(self.secondary, mask(&SECONDARY)),
             exit: adjust(self.exit, mask(&EXIT) | cet_exit),
             entry: adjust(self.entry, mask(&ENTRY) & !ENTRY_IA32E_GUEST | cet_entry),

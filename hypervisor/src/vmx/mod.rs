@@ -8,8 +8,10 @@ pub mod exit_reason;
 pub mod fields;
 pub mod io_bitmap;
 pub mod msr_bitmap;
+pub mod virtual_apic;
 pub mod vmcs;
 
 pub use enter::GuestRegs;
 pub use exit_reason::ExitReason;
+pub use virtual_apic::VirtualApicPage;
 pub use vmcs::Vmcs;

@@ -9,7 +9,7 @@ use hv_abi::channel::{
     CLIENT_STATE_OFFSET, CLIENT_UPIDS_OFFSET, RING_OFFSET, SERVER_STATE_OFFSET,
     SERVER_UPIDS_OFFSET, STATE_ABSENT, STATE_READY, UPID_SLOT_LEN,
 };
-use hv_abi::{ChannelInfo, ChannelRole};
+use hv_abi::{ChannelInfo, ChannelRole, Doorbell};
 use uintr::Upid;
 
 use crate::boot::Boot;
@@ -43,6 +43,7 @@ pub enum Side {
 pub struct Channel {
     base: usize,
     role: ChannelRole,
+    is_filtered: bool,
 }
 
 impl Channel {
@@ -52,12 +53,18 @@ impl Channel {
         Some(Self {
             base: usize::try_from(info.base).ok()?,
             role: info.role()?,
+            is_filtered: info.doorbell == Doorbell::Filtered as u32,
         })
     }
 
     /// Tells which end this is.
     pub fn is_client(&self) -> bool {
         self.role == ChannelRole::Client
+    }
+
+    /// Tells whether the hypervisor checks notifications.
+    pub fn is_filtered(&self) -> bool {
+        self.is_filtered
     }
 
     /// Returns a word of a side.

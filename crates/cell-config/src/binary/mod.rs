@@ -13,7 +13,7 @@
 //! | cell | name, image, initrd \[u8; 32\] each; kind, devices, foreign ports, may end machine u8 each; console u32; numbers of CPUs, cell regions, port ranges, MMIO regions u16 each; command line \[u8; 1024\]; then those lists |
 //! | cell region | base u64, size u64, guest u64 |
 //! | port range | base u16, size u16 |
-//! | channel | name \[u8; 32\]; client, server, doorbell, reserved u8 each; reserved u32; memory region |
+//! | channel | name \[u8; 32\]; client, server, doorbell, reserved u8 each; reserved u32; memory region; user vectors to the client, to the server u64 each |
 
 mod error;
 mod read;
@@ -24,7 +24,7 @@ pub use read::decode;
 pub use write::encode;
 
 /// Revision of the binary form.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// First bytes of the binary form.
 const SIGNATURE: [u8; 8] = *b"IsthmCfg";

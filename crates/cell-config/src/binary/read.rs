@@ -133,6 +133,8 @@ fn channel(reader: &mut Reader) -> Result<Channel, DecodeError> {
         server,
         memory: region(reader)?,
         doorbell,
+        client_vectors: reader.u64()?,
+        server_vectors: reader.u64()?,
     })
 }
 

@@ -75,6 +75,8 @@ impl Writer {
         self.u8(channel.doorbell.number());
         self.0.extend([0; 5]);
         self.region(&channel.memory);
+        self.u64(channel.client_vectors);
+        self.u64(channel.server_vectors);
     }
 
     fn cell_region(&mut self, region: &CellRegion) {

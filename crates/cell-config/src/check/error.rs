@@ -93,6 +93,14 @@ pub enum CheckError {
     },
     /// Two cells want the devices that nobody names.
     RestOwnedTwice { first: Owner, second: Owner },
+    /// A cell has both direct and filtered channels.
+    DoorbellsMixed {
+        cell: Owner,
+        first: Owner,
+        second: Owner,
+    },
+    /// A direct channel limits user vectors, which nobody would check.
+    VectorsNotFiltered { place: Place },
 }
 
 impl core::error::Error for CheckError {}
@@ -125,6 +133,22 @@ impl fmt::Display for CheckError {
             Self::PortOverlap { first, second } => write!(f, "{first} overlaps {second}"),
             Self::RestOwnedTwice { first, second } => {
                 write!(f, "both {first} and {second} have devices = \"rest\"")
+            }
+            Self::DoorbellsMixed {
+                cell,
+                first,
+                second,
+            } => {
+                write!(
+                    f,
+                    "{cell} has {first} and {second} with different doorbells: one direct channel opens all"
+                )
+            }
+            Self::VectorsNotFiltered { place } => {
+                write!(
+                    f,
+                    "{place} limits vectors, which needs doorbell = \"filtered\""
+                )
             }
             other => other.fmt_memory(f),
         }
@@ -222,6 +246,8 @@ impl CheckError {
             Self::NoPorts { extent } | Self::PortsTooHigh { extent } => extent.place,
             Self::PortOverlap { first, .. } => first.place,
             Self::RestOwnedTwice { second, .. } => second.at(Field::Devices),
+            Self::DoorbellsMixed { second, .. } => second.at(Field::Doorbell),
+            Self::VectorsNotFiltered { place } => place,
         })
     }
 }

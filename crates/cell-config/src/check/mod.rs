@@ -2,6 +2,7 @@
 
 mod cpus;
 mod devices;
+mod doorbells;
 mod error;
 mod memory;
 mod names;
@@ -31,8 +32,8 @@ impl System {
     /// Checks that the parts do not contradict each other and that every CPU, byte of memory, port and page of
     /// device memory has at most one owner.
     ///
-    /// What only the hypervisor can know is left to it: whether the real machine is the described one, whether
-    /// images fit, and which doorbells it offers.
+    /// What only the hypervisor can know is left to it: whether the real machine is the described one, and whether
+    /// images fit.
     ///
     /// # Errors
     /// The first rule found broken, with both offenders.
@@ -40,7 +41,8 @@ impl System {
         names::check(self)?;
         cpus::check(self)?;
         memory::check(self)?;
-        devices::check(self)
+        devices::check(self)?;
+        doorbells::check(self)
     }
 }
 

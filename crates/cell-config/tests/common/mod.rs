@@ -51,6 +51,8 @@ pub fn demo() -> System {
             server: 0,
             memory: Region::new(0x3400_0000, 4 * M),
             doorbell: Doorbell::Direct,
+            client_vectors: ALL_USER_VECTORS,
+            server_vectors: ALL_USER_VECTORS,
         }]
         .into_iter()
         .collect(),

@@ -148,12 +148,21 @@ impl Builder {
         let base = self.next_base.next_multiple_of(LARGE_PAGE);
         self.next_base = base + large_pages * LARGE_PAGE;
         let index = self.system.channels.len();
+        // One for all: cells must not mix them.
+        let first = self.system.channels.first().map(|channel| channel.doorbell);
+        let doorbell = first.unwrap_or(choice(Doorbell::ALL, is_filtered.into()));
+        let client_vectors = match doorbell {
+            Doorbell::Direct => ALL_USER_VECTORS,
+            Doorbell::Filtered => base | 1,
+        };
         self.system.channels.push(Channel {
             name: Name::from(&format!("channel {index}")).expect("short"),
             client,
             server,
             memory: Region::new(base, large_pages * LARGE_PAGE),
-            doorbell: choice(Doorbell::ALL, is_filtered.into()),
+            doorbell,
+            client_vectors,
+            server_vectors: client_vectors.rotate_left(1),
         });
     }
 

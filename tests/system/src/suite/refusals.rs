@@ -172,14 +172,3 @@ pub fn no_x2apic(trial: &Trial) -> Result<()> {
 pub fn old_processor(trial: &Trial) -> Result<()> {
     lacking(trial, &["vmx", "uintr", "x2apic"], &[VMX, UINTR, X2APIC])
 }
-
-/// A doorbell policy that this version does not have.
-pub fn filtered(trial: &Trial) -> Result<()> {
-    let cells = Cells::new(Mode::X2apic, 2)
-        .test(Slot::A, &[0], "test=hello")
-        .test(Slot::B, &[1], "test=hello")
-        .channel_with(Slot::A, Slot::B, "filtered");
-    let wanted =
-        "channel 'channel-1': doorbell policy 'filtered' is not supported yet, only 'direct'";
-    refused(trial.scenario(cells.toml())?, &[wanted])
-}
