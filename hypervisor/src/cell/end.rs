@@ -18,6 +18,7 @@ pub fn end(vcpu: &Vcpu, stop: CellStop) {
         CellStop::Asked { .. } => CellState::ShutDown,
     };
     if !cell.mark_ended(state) {
+        leave_channels(cell);
         return;
     }
     match stop {
@@ -64,8 +65,9 @@ pub fn end_machine_if_over() {
     info!("halted");
 }
 
-/// Says on each channel that this side is gone, so that the other side's calls fail instead of hanging.
-fn leave_channels(cell: &Cell) {
+/// Says on each channel that this side is gone, so that the other side's calls fail instead of hanging. Every CPU of the
+/// cell does so once it has left the guest for good: until then it can write there that it is back.
+pub fn leave_channels(cell: &Cell) {
     for channel in cell.channels() {
         let is_client = usize::from(channel.client) == cell.id;
         let offset = if is_client {

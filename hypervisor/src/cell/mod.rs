@@ -15,7 +15,7 @@ pub mod msr_policy;
 pub mod ports;
 
 pub use create::{CreateError, MachineFacts, create};
-pub use end::{end, end_machine_if_over};
+pub use end::{end, end_machine_if_over, leave_channels};
 pub use fault::{CellFault, CellStop, EndKind};
 pub use info::boot_info;
 pub use load_elf::ElfPlan;

@@ -38,6 +38,7 @@ fn handle_mail(vcpu: &mut Vcpu) {
     let state = vcpu.shared.state();
     if mail.stop || state == CpuState::Ended {
         if state == CpuState::Running {
+            cell::leave_channels(vcpu.cell);
             vcpu.reset();
         }
         vcpu.shared.set_state(CpuState::Ended);
