@@ -8,8 +8,11 @@ use crate::vmx::io_bitmap::IoBitmap;
 
 /// Ports of a 16550.
 const UART_PORTS: u32 = 8;
-/// Keyboard controller: command FEH pulses the reset line.
+/// Keyboard controller: commands F0H to FFH with bit 0 clear pulse the reset line.
 const KEYBOARD_COMMAND: u16 = 0x64;
+/// Keyboard controller: the byte that follows at port 60H drives the reset line. What else it drives (A20) needs no
+/// switching in a cell.
+const WRITE_OUTPUT_PORT: u32 = 0xd1;
 /// System control port A: bit 0 resets.
 const SYSTEM_CONTROL_A: u16 = 0x92;
 /// Reset control register: bit 2 resets.
@@ -18,8 +21,8 @@ const RESET_CONTROL: u16 = 0xCF9;
 const PCI_CONFIG_ADDRESS: u16 = 0xCF8;
 /// The emulator's own exit port.
 const EMULATOR_EXIT: u16 = 0x8900;
-/// SLP_EN of PM1_CNT. (ACPI 6.5, "PM1 Control Registers")
-const SLP_EN: u32 = 1 << 13;
+/// SLP_EN of PM1_CNT, in the high byte. (ACPI 6.5, "PM1 Control Registers")
+const SLP_EN_HIGH: u32 = 1 << (13 - 8);
 
 /// Ports of this machine whose writes end it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,12 +60,16 @@ impl PowerPorts {
             |watched: u16| covers(watched).then(|| value >> (8 * (watched - port)) & 0xff);
         // PCI configuration space is addressed by dwords at CF8H only; the reset register by bytes only.
         let is_pci_address = port == PCI_CONFIG_ADDRESS && width == Width::Dword;
-        if [self.pm1a_control, self.pm1b_control].contains(&Some(port)) && value & SLP_EN != 0
-            || byte_at(EMULATOR_EXIT).is_some()
-        {
+        let sleeps = [self.pm1a_control, self.pm1b_control]
+            .into_iter()
+            .flatten()
+            .filter_map(|control| byte_at(control.wrapping_add(1)))
+            .any(|high| high & SLP_EN_HIGH != 0);
+        if sleeps || byte_at(EMULATOR_EXIT).is_some() {
             return Some(EndKind::PowerOff);
         }
-        let resets = byte_at(KEYBOARD_COMMAND) == Some(0xfe)
+        let keyboard_resets = |command| command & 0xf1 == 0xf0 || command == WRITE_OUTPUT_PORT;
+        let resets = byte_at(KEYBOARD_COMMAND).is_some_and(keyboard_resets)
             || byte_at(SYSTEM_CONTROL_A).is_some_and(|byte| byte & 1 != 0)
             || !is_pci_address && byte_at(RESET_CONTROL).is_some_and(|byte| byte & 4 != 0)
             || self.reset.is_some_and(|(reset, with)| {
@@ -138,8 +145,14 @@ mod tests {
     fn every_way_to_end_the_machine_is_seen() {
         for (port, width, value, kind) in [
             (0xb004, Width::Word, 0x2000, EndKind::PowerOff),
+            (0xb005, Width::Byte, 0x20, EndKind::PowerOff),
+            (0xb004, Width::Dword, 0x2000, EndKind::PowerOff),
+            (0xb003, Width::Dword, 0x20_0000, EndKind::PowerOff),
             (0x8900, Width::Byte, 0x53, EndKind::PowerOff),
             (0x64, Width::Byte, 0xfe, EndKind::Reset),
+            (0x64, Width::Byte, 0xf0, EndKind::Reset),
+            (0x64, Width::Byte, 0xd1, EndKind::Reset),
+            (0x63, Width::Dword, 0xfe00, EndKind::Reset),
             (0x92, Width::Byte, 0x01, EndKind::Reset),
             (0xcf9, Width::Byte, 0x06, EndKind::Reset),
             (0xcf9, Width::Byte, 0x0e, EndKind::Reset),
@@ -157,7 +170,9 @@ mod tests {
     fn everyday_writes_to_watched_ports_end_nothing() {
         for (port, width, value) in [
             (0xb004, Width::Word, 0x0001),
+            (0xb004, Width::Byte, 0x20),
             (0x64, Width::Byte, 0x60),
+            (0x64, Width::Byte, 0xff),
             (0x92, Width::Byte, 0x02),
             (0xcf8, Width::Dword, 0x8000_0600),
             (0xcf9, Width::Byte, 0x02),
