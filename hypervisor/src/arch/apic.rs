@@ -92,11 +92,19 @@ pub unsafe fn write(register: u16, value: u32) {
     }
 }
 
-/// Masks this CPU's local interrupts, as INIT does. Firmware leaves LINT0 of the boot CPU to the 8259s.
+/// Masks this CPU's local interrupts and takes its logical ID away, as INIT does. Firmware leaves LINT0 of the boot CPU
+/// to the 8259s, and may have left an ID.
 pub fn mask_local_interrupts() {
     for register in REGS_LVT {
         // SAFETY: a masked entry does nothing.
         unsafe { write(register, LVT_MASKED) };
+    }
+    // In x2APIC mode the logical ID follows from the APIC ID.
+    if mode() == ApicMode::Xapic {
+        for (register, value) in [(REG_LDR, 0), (REG_DFR, u32::MAX)] {
+            // SAFETY: without a logical ID the CPU takes fewer interrupts.
+            unsafe { write(register, value) };
+        }
     }
 }
 

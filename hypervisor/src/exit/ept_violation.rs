@@ -1,7 +1,7 @@
 //! EPT violations: writes of the xAPIC page are emulated, everything else is not the cell's.
 
 use bit_field::BitField;
-use cell_config::ApicMode;
+use cell_config::{ApicMode, Devices};
 
 use super::{Resume, ipi};
 use crate::address::{GuestPhys, PAGE_SIZE};
@@ -24,7 +24,14 @@ pub fn handle(vcpu: &mut Vcpu) -> Result<Resume, CellFault> {
         && gpa.0 & !(PAGE_SIZE - 1) == XAPIC_BASE;
     if is_xapic_page && qualification.get_bit(1) {
         vcpu.shared.count_xapic_exit();
-        return write_xapic(vcpu, (gpa.0 & (PAGE_SIZE - 1)) as u16);
+        let offset = (gpa.0 & (PAGE_SIZE - 1)) as u16;
+        if !is_by_instruction(vcpu, qualification) {
+            return Err(CellFault::Xapic {
+                offset,
+                error: None,
+            });
+        }
+        return write_xapic(vcpu, offset);
     }
     let access = if qualification.get_bit(1) {
         "write"
@@ -34,6 +41,15 @@ pub fn handle(vcpu: &mut Vcpu) -> Result<Resume, CellFault> {
         "read"
     };
     Err(CellFault::Memory { gpa, access })
+}
+
+/// Tells whether an instruction wrote its own operand, not the processor a page-table entry or an event's frame: then
+/// the bytes at RIP say nothing of the write.
+fn is_by_instruction(vcpu: &Vcpu, qualification: usize) -> bool {
+    const VALID: usize = 31;
+    let is_event = vcpu.vmcs.read(fields::IDT_VECTORING_INFO).get_bit(VALID);
+    let (is_linear, is_translated) = (qualification.get_bit(7), qualification.get_bit(8));
+    is_linear && is_translated && !is_event
 }
 
 fn write_xapic(vcpu: &mut Vcpu, offset: u16) -> Result<Resume, CellFault> {
@@ -97,8 +113,18 @@ fn write_register(vcpu: &mut Vcpu, offset: u16, value: u32) -> Result<(), CellFa
         }
         // The ID is the machine's; other CPUs' destinations depend on it.
         REG_ID => return Ok(()),
-        REG_LDR => vcpu.shared.set_xapic_ldr(value),
-        REG_DFR => vcpu.shared.set_xapic_dfr(value),
+        REG_LDR | REG_DFR => {
+            if offset == REG_LDR {
+                vcpu.shared.set_xapic_ldr(value);
+            } else {
+                vcpu.shared.set_xapic_dfr(value);
+            }
+            // The cell's own commands go by what is remembered. In the APIC, a logical ID would draw interrupts of
+            // the I/O APIC that are meant for others' CPUs.
+            if vcpu.cell.config.devices != Devices::Rest {
+                return Ok(());
+            }
+        }
         // Registers are 16 bytes apart; between them there is nothing.
         _ if !offset.is_multiple_of(16) => return Ok(()),
         _ => {}
