@@ -63,7 +63,9 @@ pub fn dispatch(vcpu: &mut Vcpu, reason: ExitReason) -> Result<Resume, CellStop>
         | ExitReason::INVVPID
         | ExitReason::VMFUNC
         | ExitReason::GETSEC
-        | ExitReason::ENCLS => {
+        | ExitReason::ENCLS
+        | ExitReason::SEAMCALL
+        | ExitReason::TDCALL => {
             vcpu.inject_undefined();
             Ok(Resume::AtSame)
         }
