@@ -34,8 +34,8 @@ impl Span {
 
     fn has_shape(self, alignment: u128) -> bool {
         self.end > self.start
-            && self.start % alignment == 0
-            && self.end % alignment == 0
+            && self.start.is_multiple_of(alignment)
+            && self.end.is_multiple_of(alignment)
             && self.end <= 1 << 48
     }
 
@@ -169,7 +169,7 @@ fn devices(system: &System) -> bool {
 }
 
 fn ports(system: &System) -> bool {
-    let uart = |port: Option<u16>| port.map(|port| PortRange::uart(port));
+    let uart = |port: Option<u16>| port.map(PortRange::uart);
     let mut owner = vec![None; 0x1_0000];
     let mut claim = |who: usize, range: PortRange| {
         let (base, size) = (usize::from(range.base), usize::from(range.size));
