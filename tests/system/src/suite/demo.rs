@@ -39,6 +39,11 @@ pub fn xapic(trial: &Trial) -> Result<()> {
     passes(trial, "emulator-demo-xapic", Firmware::Bios, QUANTUM)
 }
 
+/// With cells that do not trust each other.
+pub fn filtered(trial: &Trial) -> Result<()> {
+    passes(trial, "emulator-demo-filtered", Firmware::Bios, QUANTUM)
+}
+
 fn passes(trial: &Trial, config: &str, firmware: Firmware, quantum: u32) -> Result<()> {
     let bench = trial.bench;
     let demo = Demo {

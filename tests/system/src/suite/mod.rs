@@ -31,6 +31,7 @@ impl Test {
 pub const TESTS: &[Test] = &[
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
+    Test::new("demo: filtered doorbell", demo::filtered),
     Test::new("demo: xapic", demo::xapic),
     Test::new("demo: by UEFI", demo::by_uefi),
     Test::new("demo: finer interleaving", demo::finer_interleaving),
