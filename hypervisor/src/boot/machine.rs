@@ -1,10 +1,10 @@
 //! What the boot loader tells of the machine, copied out before anything is overwritten.
 
 use arrayvec::ArrayVec;
-use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
+use multiboot2::{BootInformation, BootInformationHeader};
 
-use super::modules::{Module, ModuleName};
-use super::{Image, InitError, physical_memory};
+use super::modules::Module;
+use super::{Image, InitError, physical_memory, tags};
 use crate::acpi::{Fadt, Rsdp, Tables};
 use crate::cell::MachineAcpi;
 use crate::cell::ports::PowerPorts;
@@ -14,6 +14,9 @@ use crate::loader::placement::MAX_MODULES;
 use crate::memory::PhysicalMemory;
 
 const FOUR_GIB: u64 = 1 << 32;
+/// End of the linear addresses that can be mapped one to one: above is the upper half of the canonical addresses.
+/// (SDM 1, "Canonical Addressing")
+const IDENTITY_END: u64 = 1 << 47;
 
 /// The machine as the boot loader found it.
 pub struct Machine {
@@ -21,7 +24,7 @@ pub struct Machine {
     pub memory_map: ArrayVec<E820Entry, MAX_ENTRIES>,
     /// Modules with their names.
     pub modules: ArrayVec<Module, MAX_MODULES>,
-    /// End of all memory, at least 4 GiB.
+    /// End of all memory, at least 4 GiB and at most [`IDENTITY_END`].
     pub memory_end: u64,
     /// `console=PORT` of the command line.
     pub console: Option<u16>,
@@ -39,21 +42,22 @@ impl Machine {
         let pointer = core::ptr::with_exposed_provenance::<BootInformationHeader>(address as usize);
         // SAFETY: the caller vouches for the address, which entry.S mapped.
         let info = unsafe { BootInformation::load(pointer) }
-            .map_err(|_| InitError::BootInformation("its header is damaged"))?;
-        let memory_map = read_memory_map(&info)?;
+            .map_err(|_| InitError::BootInformation("its header or its tags are damaged"))?;
+        Self::from_information(&info, image)
+    }
+
+    fn from_information(info: &BootInformation, image: &Image) -> Result<Self, InitError> {
+        let memory_map = tags::memory_map(info)?;
         let memory_end = memory_map
             .iter()
             .map(|entry| entry.range.end())
             .max()
             .unwrap_or(0)
-            .max(FOUR_GIB);
+            .clamp(FOUR_GIB, IDENTITY_END);
         Ok(Self {
-            modules: read_modules(&info)?,
-            console: info
-                .command_line_tag()
-                .and_then(|tag| tag.cmdline().ok())
-                .and_then(console_option),
-            rsdp: read_rsdp(&info),
+            modules: tags::modules(info)?,
+            console: tags::console(info),
+            rsdp: tags::rsdp(info),
             memory_map,
             memory_end,
             image: Range::new(image.start, image.end - image.start),
@@ -112,90 +116,5 @@ pub fn power_ports(acpi: &MachineAcpi) -> PowerPorts {
     }
 }
 
-fn read_memory_map(info: &BootInformation) -> Result<ArrayVec<E820Entry, MAX_ENTRIES>, InitError> {
-    let tag = info
-        .memory_map_tag()
-        .ok_or(InitError::BootInformation("it has no memory map"))?;
-    let mut map = ArrayVec::new();
-    for area in tag.memory_areas() {
-        let kind = match area.typ() {
-            MemoryAreaType::Available => E820Kind::RAM,
-            MemoryAreaType::AcpiAvailable => E820Kind::ACPI_TABLES,
-            MemoryAreaType::ReservedHibernate => E820Kind::ACPI_NVS,
-            MemoryAreaType::Defective => E820Kind::UNUSABLE,
-            MemoryAreaType::Reserved | MemoryAreaType::Custom(_) => E820Kind::RESERVED,
-        };
-        let entry = E820Entry {
-            range: Range::new(area.start_address(), area.size()),
-            kind,
-        };
-        map.try_push(entry).map_err(|_| InitError::TooMany {
-            what: "memory map entries",
-            limit: MAX_ENTRIES,
-        })?;
-    }
-    Ok(map)
-}
-
-fn read_modules(info: &BootInformation) -> Result<ArrayVec<Module, MAX_MODULES>, InitError> {
-    let mut modules = ArrayVec::new();
-    for tag in info.module_tags() {
-        let text = tag
-            .cmdline()
-            .map_err(|_| InitError::BootInformation("a module's name is no UTF-8"))?;
-        let word = text.split_ascii_whitespace().next().unwrap_or("");
-        let name = ModuleName::from(word)
-            .map_err(|_| InitError::BootInformation("a module's name is too long"))?;
-        let (start, end) = (u64::from(tag.start_address()), u64::from(tag.end_address()));
-        let size = end
-            .checked_sub(start)
-            .ok_or(InitError::BootInformation("a module ends before it starts"))?;
-        modules
-            .try_push(Module {
-                name,
-                range: Range::new(start, size),
-            })
-            .map_err(|_| InitError::TooMany {
-                what: "modules",
-                limit: MAX_MODULES,
-            })?;
-    }
-    Ok(modules)
-}
-
-fn read_rsdp(info: &BootInformation) -> Option<Rsdp> {
-    let bytes = |id: u32| {
-        info.tags()
-            .find(|tag| u32::from(tag.header().typ) == id)
-            .map(|tag| tag.payload())
-    };
-    // Tag 15 holds a copy of the ACPI 2.0 root pointer, tag 14 of the older one.
-    bytes(15)
-        .and_then(|copy| Rsdp::parse(copy).ok())
-        .or_else(|| bytes(14).and_then(|copy| Rsdp::parse(copy).ok()))
-}
-
-/// Finds `console=PORT`, decimal or with 0x.
-fn console_option(cmdline: &str) -> Option<u16> {
-    let value = cmdline
-        .split_ascii_whitespace()
-        .find_map(|word| word.strip_prefix("console="))?;
-    match value.strip_prefix("0x") {
-        Some(digits) => u16::from_str_radix(digits, 16).ok(),
-        None => value.parse().ok(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::console_option;
-
-    #[test]
-    fn the_console_option_takes_hexadecimal_and_decimal_ports() {
-        assert_eq!(console_option("/boot/isthmus console=0x2f8"), Some(0x2f8));
-        assert_eq!(console_option("console=760 quiet"), Some(760));
-        assert_eq!(console_option("console=ttyS0"), None);
-        assert_eq!(console_option("console=0x1ffff"), None);
-        assert_eq!(console_option(""), None);
-    }
-}
+mod fuzz;

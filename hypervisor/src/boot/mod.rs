@@ -8,6 +8,7 @@ mod cells;
 mod error;
 mod machine;
 mod modules;
+mod tags;
 mod verify;
 
 use cell_config::{LogLevel, System};
