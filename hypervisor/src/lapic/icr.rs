@@ -313,4 +313,6 @@ impl fmt::Display for IpiDenied {
 impl core::error::Error for IpiDenied {}
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

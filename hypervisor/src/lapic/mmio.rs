@@ -225,6 +225,9 @@ impl fmt::Display for DecodeError {
 impl core::error::Error for DecodeError {}
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use CodeSize::{Bits16, Bits32, Bits64};
