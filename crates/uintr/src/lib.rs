@@ -5,12 +5,13 @@
 //! notification is outstanding or suppressed, sends the UPID's notification vector to the UPID's destination.
 //! Nothing here decides who may send to whom: the kernels and the hypervisor do.
 //!
-//! The executable reference model of the architecture will stand beside these modules as `model`.
+//! [`model`] is the architecture as an executable reference: tests compare it with processors and check its rules.
 //!
 //! SDM 3A, "User Interrupts".
 #![no_std]
 
 pub mod instructions;
+pub mod model;
 pub mod msr;
 mod uitt;
 mod upid;
