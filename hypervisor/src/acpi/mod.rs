@@ -16,6 +16,8 @@ mod error;
 mod fadt;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fuzz;
 mod madt;
 mod rsdp;
 

@@ -459,4 +459,6 @@ impl fmt::Display for BzImageError {
 impl core::error::Error for BzImageError {}
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

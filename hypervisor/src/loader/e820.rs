@@ -147,6 +147,9 @@ impl fmt::Display for TooManyEntries {
 impl core::error::Error for TooManyEntries {}
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -279,6 +279,9 @@ impl fmt::Display for ElfError {
 impl core::error::Error for ElfError {}
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
