@@ -175,6 +175,14 @@ doorbell = \"{doorbell}\"",
         ))
     }
 
+    /// Adds further keys to the table that was added last.
+    pub fn with(self, keys: &str) -> Self {
+        Self {
+            text: format!("{}\n{keys}\n", self.text.trim_end()),
+            ..self
+        }
+    }
+
     /// Returns the text.
     pub fn toml(&self) -> &str {
         &self.text

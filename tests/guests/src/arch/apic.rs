@@ -11,6 +11,7 @@ const IA32_TSC_DEADLINE: u32 = 0x6e0;
 pub const X2APIC_ICR: u32 = 0x830;
 
 /// Register numbers: MSR 800H + n, or byte offset 16 * n.
+const TASK_PRIORITY: u32 = 0x08;
 const EOI: u32 = 0x0b;
 const SPURIOUS_VECTOR: u32 = 0x0f;
 const ICR_LOW: u32 = 0x30;
@@ -64,6 +65,16 @@ impl Apic {
     /// Tells whether interrupts of the 8259s are masked.
     pub fn is_lint0_masked(self) -> bool {
         self.read(LVT_LINT0) & LVT_MASKED != 0
+    }
+
+    /// Returns the task priority register.
+    pub fn task_priority(self) -> u32 {
+        self.read(TASK_PRIORITY)
+    }
+
+    /// Sets the task priority register.
+    pub fn set_task_priority(self, priority: u8) {
+        self.write(TASK_PRIORITY, priority.into());
     }
 
     /// Ends the interrupt in service.

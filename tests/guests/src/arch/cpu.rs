@@ -60,6 +60,25 @@ pub fn enable_interrupts() {
     interrupts::enable();
 }
 
+/// Lets no interrupts come from now on.
+pub fn disable_interrupts() {
+    interrupts::disable();
+}
+
+/// Returns CR8, the task priority class.
+pub fn read_cr8() -> u64 {
+    let value: u64;
+    // SAFETY: no side effect at CPL 0.
+    unsafe { asm!("mov {}, cr8", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Sets CR8: interrupts of this class and lower ones wait.
+pub fn write_cr8(class: u64) {
+    // SAFETY: holds interrupts back at most. Not `nomem`: those that it lets come write memory.
+    unsafe { asm!("mov cr8, {}", in(reg) class, options(nostack, preserves_flags)) };
+}
+
 /// Waits for one interrupt.
 pub fn halt_until_interrupt() {
     interrupts::enable_and_hlt();

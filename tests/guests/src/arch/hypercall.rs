@@ -18,9 +18,10 @@ pub fn call(code: u64, first: u64, second: u64) -> i64 {
 
 /// Returns how often the CPU has left the cell; this call is counted too.
 pub fn total_exits(apic_id: u32) -> i64 {
-    call(
-        CPU_GET_INFO,
-        u64::from(apic_id),
-        CPU_STAT_BASE + stat::TOTAL,
-    )
+    count(apic_id, stat::TOTAL)
+}
+
+/// Returns one of the CPU's counters, of [`stat`].
+pub fn count(apic_id: u32, class: u64) -> i64 {
+    call(CPU_GET_INFO, u64::from(apic_id), CPU_STAT_BASE + class)
 }

@@ -5,6 +5,7 @@
 mod answer;
 mod attack;
 mod denials;
+mod doorbell;
 mod hello;
 mod ping_pong;
 mod smp;
@@ -65,6 +66,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         "hello" => hello::run(boot),
         "answer" => answer::run(boot),
         "pingpong" => ping_pong::run(boot),
+        "doorbell" => doorbell::run(boot),
         "denials" => denials::run(boot),
         "smp" => smp::run(boot),
         "timer" => timer::run(boot),

@@ -61,6 +61,55 @@ fn ping_pong(trial: &Trial, mode: Mode, doorbell: &str) -> Result<()> {
     Ok(())
 }
 
+/// A filtered doorbell in detail, in x2APIC mode.
+pub fn doorbell_x2apic(trial: &Trial) -> Result<()> {
+    doorbell(trial, Mode::X2apic)
+}
+
+/// A filtered doorbell in detail, in xAPIC mode.
+pub fn doorbell_xapic(trial: &Trial) -> Result<()> {
+    doorbell(trial, Mode::Xapic)
+}
+
+fn doorbell(trial: &Trial, mode: Mode) -> Result<()> {
+    let cells = Cells::new(mode, 2)
+        .test(Slot::A, &[0], "test=doorbell")
+        .test(Slot::B, &[1], "test=doorbell")
+        .channel_with(Slot::A, Slot::B, "filtered")
+        .with("server_vectors = [5]");
+    let seen = trial.scenario(cells.toml())?.boot_until(&[
+        Wanted::line("a", PASS),
+        Wanted::line("b", PASS),
+        Wanted::line(HYPERVISOR, "SENDUIPI dropped"),
+    ])?;
+    // One notification for ten posts to a receiver that does not look; each post is an exit, because the sender's
+    // own descriptor is taken over at each.
+    let line = seen.find("a", "name=coalesced")?;
+    ensure!(
+        value(line, "doorbells")? == "10" && value(line, "sent")? == "1",
+        "{line}"
+    );
+    let line = seen.find("a", "name=refused")?;
+    ensure!(
+        value(line, "sent")? == "0" && value(line, "dropped")? == "10",
+        "{line}"
+    );
+    let line = seen.find("b", "name=received")?;
+    ensure!(
+        value(line, "requests")? == "0x0" && value(line, "delivered")? == "1",
+        "{line}"
+    );
+    for label in ["a", "b"] {
+        ensure!(value(seen.find(label, "name=task-priority")?, "interrupts")? == "2");
+    }
+    let line = seen.find(HYPERVISOR, "SENDUIPI dropped")?;
+    ensure!(
+        line.contains("cell 'a'") && line.contains("does not allow user vectors 0x40"),
+        "{line}"
+    );
+    Ok(())
+}
+
 /// A second CPU in x2APIC mode.
 pub fn smp_x2apic(trial: &Trial) -> Result<()> {
     smp(trial, Mode::X2apic)

@@ -67,6 +67,8 @@ pub const TESTS: &[Test] = &[
         "uintr: filtered round trips and priority, xapic",
         guests::ping_pong_filtered_xapic,
     ),
+    Test::new("uintr: filtered doorbell, x2apic", guests::doorbell_x2apic),
+    Test::new("uintr: filtered doorbell, xapic", guests::doorbell_xapic),
     Test::new("smp: x2apic", guests::smp_x2apic),
     Test::new("smp: xapic", guests::smp_xapic),
     Test::new("timer: x2apic", guests::timer_x2apic),
