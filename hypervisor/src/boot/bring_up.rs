@@ -130,7 +130,7 @@ fn prepare_cpu(index: usize, cell: &'static Cell) -> Result<Vcpu, InitError> {
         gs: cpu::claim(shared),
     };
     let virtual_apic = match cell.filter {
-        Some(_) => Some(&*memory::leak(VirtualApicPage::new())?),
+        Some(_) => Some(&*memory::leak(VirtualApicPage::default())?),
         None => None,
     };
     let vcpu = Vcpu::new(vmcs, shared, cell, vmx.controls(), &host, virtual_apic);

@@ -12,11 +12,14 @@ pub const VICR_OFFSET: usize = 0x300;
 #[repr(C, align(4096))]
 pub struct VirtualApicPage([AtomicU64; 512]);
 
-impl VirtualApicPage {
-    /// Returns a page of zeroes: VTPR is 0, as the TPR threshold wants it.
-    pub const fn new() -> Self {
+/// A page of zeroes: VTPR is 0, as the TPR threshold wants it.
+impl Default for VirtualApicPage {
+    fn default() -> Self {
         Self([const { AtomicU64::new(0) }; 512])
     }
+}
+
+impl VirtualApicPage {
 
     /// Returns its physical address: the hypervisor maps memory one to one.
     pub fn phys(&self) -> HostPhys {
@@ -40,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_notification_is_nv_and_ndst() {
-        let page = VirtualApicPage::new();
+        let page = VirtualApicPage::default();
         page.0[0x60].store(0x0102_0304_0000_00ec, Ordering::Relaxed);
         assert_eq!(page.notification(), (0xec, 0x0102_0304));
     }
