@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Cargo merges the features of what it builds in one call: programs without std are built apart from the rest.
-FREESTANDING = -p isthmus-hypervisor -p nimbos -p nimbos-apps -p test-guests
+FREESTANDING = -p isthmus-hypervisor -p nimbos -p nimbos-apps -p test-guests -p uintr-conformance
 HOST = $(subst -p,--exclude,$(FREESTANDING))
 LAB = $(CARGO) run --release -p isthmus-lab --
 

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cases, and the list of all of them in the order of their ids.
+
+mod enumeration;
+mod instructions;
+mod msr;
+
+mod unwritten;
+mod xsave;
+
+use crate::case::Case;
+
+/// All cases.
+pub const ALL: [Case; 99] = [
+    enumeration::T01,
+    instructions::T02,
+    msr::T03,
+    msr::T04,
+    msr::T05,
+    instructions::T06,
+    instructions::T07,
+    instructions::T08,
+    instructions::T09,
+    enumeration::T10,
+    xsave::T11,
+    xsave::T12,
+    xsave::T13,
+    xsave::T14,
+    xsave::T15,
+    xsave::T16,
+    xsave::T17,
+    unwritten::T18,
+    unwritten::T19,
+    unwritten::T20,
+    unwritten::T21,
+    unwritten::T22,
+    unwritten::T23,
+    unwritten::T24,
+    unwritten::T25,
+    unwritten::T26,
+    unwritten::T27,
+    unwritten::T28,
+    unwritten::T29,
+    unwritten::T30,
+    unwritten::T31,
+    unwritten::T32,
+    unwritten::T33,
+    unwritten::T34,
+    unwritten::T35,
+    unwritten::T36,
+    unwritten::T37,
+    unwritten::T38,
+    unwritten::T39,
+    unwritten::T40,
+    unwritten::T41,
+    unwritten::T42,
+    unwritten::T43,
+    unwritten::T44,
+    unwritten::T45,
+    unwritten::T46,
+    unwritten::T47,
+    unwritten::T48,
+    unwritten::T49,
+    unwritten::T50,
+    unwritten::T51,
+    unwritten::T52,
+    unwritten::T53,
+    unwritten::T54,
+    unwritten::T55,
+    unwritten::T56,
+    unwritten::T57,
+    unwritten::T58,
+    unwritten::T59,
+    unwritten::T60,
+    unwritten::T61,
+    unwritten::T62,
+    unwritten::T63,
+    unwritten::T64,
+    unwritten::T65,
+    unwritten::T66,
+    unwritten::T67,
+    unwritten::T68,
+    unwritten::T69,
+    unwritten::T70,
+    unwritten::T71,
+    unwritten::T72,
+    unwritten::V01,
+    unwritten::V02,
+    unwritten::V03,
+    unwritten::V04,
+    unwritten::V05,
+    unwritten::V06,
+    unwritten::V07,
+    unwritten::V08,
+    unwritten::V09,
+    unwritten::V10,
+    unwritten::V11,
+    unwritten::V12,
+    unwritten::V13,
+    unwritten::V14,
+    unwritten::V15,
+    unwritten::V16,
+    unwritten::V17,
+    unwritten::V18,
+    unwritten::V19,
+    unwritten::V20,
+    unwritten::V21,
+    unwritten::V22,
+    unwritten::V23,
+    unwritten::V24,
+    unwritten::V25,
+    unwritten::V26,
+    unwritten::V27,
+];
+
+/// Tells whether `ALL` has T01 to T72 and V01 to V27, in this order.
+const fn is_complete() -> bool {
+    let mut at = 0;
+    while at < ALL.len() {
+        let (letter, number) = if at < 72 {
+            (b'T', at + 1)
+        } else {
+            (b'V', at - 71)
+        };
+        let id = ALL[at].id.as_bytes();
+        let tens = b'0' + (number / 10) as u8;
+        let ones = b'0' + (number % 10) as u8;
+        if id.len() != 3 || id[0] != letter || id[1] != tens || id[2] != ones {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const _: () = assert!(is_complete());

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cases that are not written yet. Each is reported as skipped.
+
+use crate::case::{Case, Where};
+
+/// Not written yet.
+pub const T37: Case = Case::unwritten("T37", "one post is one run of the handler");
+/// Not written yet.
+pub const T38: Case = Case::unwritten("T38", "notified at CPL 0, delivered at CPL 3");
+/// Not written yet.
+pub const T39: Case = Case::unwritten("T39", "a notification waits for IF");
+/// Not written yet.
+pub const T40: Case = Case::unwritten("T40", "notified in compatibility mode");
+/// Not written yet.
+pub const T41: Case = Case::unwritten(
+    "T41",
+    "without CR4.UINTR a notification is an ordinary interrupt",
+);
+/// Not written yet.
+pub const T42: Case = Case::unwritten(
+    "T42",
+    "UIF holds delivery back, STUI lets it happen at once",
+);
+/// Not written yet.
+pub const T43: Case = Case::unwritten("T43", "notified with nothing posted");
+/// Not written yet.
+pub const T44: Case = Case::unwritten("T44", "processing ignores SN, NV, NDST and reserved bits");
+/// Not written yet.
+pub const T45: Case = Case::unwritten("T45", "descriptor of the receiver not present");
+/// Not written yet.
+pub const T46: Case = Case::unwritten("T46", "descriptor of the receiver not canonical");
+/// Not written yet.
+pub const T47: Case = Case::unwritten("T47", "three vectors, highest first");
+/// Not written yet.
+pub const T48: Case = Case::unwritten("T48", "one vector posted twice");
+/// Not written yet.
+pub const T49: Case = Case::unwritten("T49", "a higher vector posted in the handler");
+/// Not written yet.
+pub const T50: Case = Case::unwritten("T50", "nested delivery");
+/// Not written yet.
+pub const T51: Case = Case::unwritten("T51", "stack adjustment, relative and absolute");
+/// Not written yet.
+pub const T52: Case = Case::unwritten("T52", "single-stepping across delivery");
+/// Not written yet.
+pub const T53: Case = Case::unwritten("T53", "handler not canonical");
+/// Not written yet.
+pub const T54: Case = Case::unwritten("T54", "no EXT in error codes after a notification");
+/// Not written yet.
+pub const T55: Case = Case::unwritten("T55", "stack not present at delivery");
+/// Not written yet.
+pub const T56: Case = Case::unwritten("T56", "absolute stack not canonical");
+/// Not written yet.
+pub const T57: Case = Case::unwritten("T57", "handler not present");
+/// Not written yet.
+pub const T58: Case = Case::unwritten("T58", "MOV SS blocks delivery");
+/// Not written yet.
+pub const T59: Case = Case::unwritten("T59", "STI does not block delivery");
+/// Not written yet.
+pub const T60: Case = Case::unwritten("T60", "delivery with IF clear");
+/// Not written yet.
+pub const T61: Case = Case::unwritten("T61", "notification and interrupt pending together");
+/// Not written yet.
+pub const T62: Case = Case::unwritten("T62", "an interrupt before a user interrupt");
+/// Not written yet.
+pub const T63: Case = Case::unwritten("T63", "UMWAIT and TPAUSE wake up");
+/// Not written yet.
+pub const T64: Case = Case::unwritten("T64", "HLT at CPL 0 goes on");
+/// Not written yet.
+pub const T65: Case = Case::unwritten("T65", "UIRET to an address that is not canonical");
+/// Not written yet.
+pub const T66: Case = Case::unwritten("T66", "flags that UIRET loads");
+/// Not written yet.
+pub const T67: Case = Case::unwritten("T67", "UIRET and UIF");
+/// Not written yet.
+pub const T68: Case = Case::unwritten("T68", "UIRET disarms UMONITOR");
+/// Not written yet.
+pub const T69: Case = Case::unwritten("T69", "user shadow stack");
+/// Not written yet.
+pub const T70: Case = Case::unwritten("T70", "user indirect branch tracking");
+/// Not written yet.
+pub const T71: Case = Case::unwritten("T71", "UIRR set before CR4.UINTR");
+/// Not written yet.
+pub const T72: Case = Case::unwritten("T72", "CR4.UINTR cleared while pending");
+/// Not written yet.
+pub const V01: Case =
+    Case::unwritten("V01", "capabilities of user interrupts, load UINV").place(Where::Bare);
+/// Not written yet.
+pub const V02: Case = Case::unwritten("V02", "guest UINV is saved, clear UINV").place(Where::Bare);
+/// Not written yet.
+pub const V03: Case = Case::unwritten("V03", "load UINV").place(Where::Bare);
+/// Not written yet.
+pub const V04: Case =
+    Case::unwritten("V04", "SENDUIPI from cell to cell without exits").place(Where::TwoCells);
+/// Not written yet.
+pub const V05: Case =
+    Case::unwritten("V05", "external-interrupt exiting and notifications").place(Where::Bare);
+/// Not written yet.
+pub const V06: Case = Case::unwritten("V06", "injecting a notification").place(Where::Bare);
+/// Not written yet.
+pub const V07: Case = Case::unwritten(
+    "V07",
+    "injecting a software interrupt with the number of UINV",
+)
+.place(Where::Bare);
+/// Not written yet.
+pub const V08: Case =
+    Case::unwritten("V08", "injecting a notification into HLT").place(Where::Bare);
+/// Not written yet.
+pub const V09: Case = Case::unwritten("V09", "UIRR by the MSR-load area").place(Where::Bare);
+/// Not written yet.
+pub const V10: Case =
+    Case::unwritten("V10", "user-interrupt state of another guest").place(Where::Bare);
+/// Not written yet.
+pub const V11: Case = Case::unwritten("V11", "SENDUIPI without TPR shadow").place(Where::Bare);
+/// Not written yet.
+pub const V12: Case = Case::unwritten("V12", "SENDUIPI with TPR shadow").place(Where::Bare);
+/// Not written yet.
+pub const V13: Case =
+    Case::unwritten("V13", "SENDUIPI with virtualized APIC accesses").place(Where::Bare);
+/// Not written yet.
+pub const V14: Case =
+    Case::unwritten("V14", "no exit for posts that do not notify").place(Where::Bare);
+/// Not written yet.
+pub const V15: Case =
+    Case::unwritten("V15", "SENDUIPI with TPR shadow and single-stepping").place(Where::Bare);
+/// Not written yet.
+pub const V16: Case =
+    Case::unwritten("V16", "TPR shadow and the other x2APIC registers").place(Where::Bare);
+/// Not written yet.
+pub const V17: Case = Case::unwritten("V17", "IPI virtualization").place(Where::Bare);
+/// Not written yet.
+pub const V18: Case =
+    Case::unwritten("V18", "virtual-interrupt delivery of a notification").place(Where::Bare);
+/// Not written yet.
+pub const V19: Case = Case::unwritten("V19", "EPT violation of SENDUIPI").place(Where::Bare);
+/// Not written yet.
+pub const V20: Case =
+    Case::unwritten("V20", "EPT violation of notification processing").place(Where::Bare);
+/// Not written yet.
+pub const V21: Case = Case::unwritten("V21", "EPT violation of delivery").place(Where::Bare);
+/// Not written yet.
+pub const V22: Case = Case::unwritten("V22", "MSR bitmap").place(Where::Bare);
+/// Not written yet.
+pub const V23: Case = Case::unwritten("V23", "XSS-exiting bitmap").place(Where::Bare);
+/// Not written yet.
+pub const V24: Case =
+    Case::unwritten("V24", "a forged notification is denied").place(Where::TwoCells);
+/// Not written yet.
+pub const V25: Case = Case::unwritten("V25", "handover of a CPU").place(Where::Bare);
+/// Not written yet.
+pub const V26: Case =
+    Case::unwritten("V26", "reserved bits in a shared descriptor").place(Where::TwoCells);
+/// Not written yet.
+pub const V27: Case = Case::unwritten("V27", "a notification in root operation").place(Where::Bare);
+/// Not written yet.
+pub const T18: Case = Case::unwritten("T18", "");
+/// Not written yet.
+pub const T19: Case = Case::unwritten("T19", "");
+/// Not written yet.
+pub const T20: Case = Case::unwritten("T20", "");
+/// Not written yet.
+pub const T21: Case = Case::unwritten("T21", "");
+/// Not written yet.
+pub const T22: Case = Case::unwritten("T22", "");
+/// Not written yet.
+pub const T23: Case = Case::unwritten("T23", "");
+/// Not written yet.
+pub const T24: Case = Case::unwritten("T24", "");
+/// Not written yet.
+pub const T25: Case = Case::unwritten("T25", "");
+/// Not written yet.
+pub const T26: Case = Case::unwritten("T26", "");
+/// Not written yet.
+pub const T27: Case = Case::unwritten("T27", "");
+/// Not written yet.
+pub const T28: Case = Case::unwritten("T28", "");
+/// Not written yet.
+pub const T29: Case = Case::unwritten("T29", "");
+/// Not written yet.
+pub const T30: Case = Case::unwritten("T30", "");
+/// Not written yet.
+pub const T31: Case = Case::unwritten("T31", "");
+/// Not written yet.
+pub const T32: Case = Case::unwritten("T32", "");
+/// Not written yet.
+pub const T33: Case = Case::unwritten("T33", "");
+/// Not written yet.
+pub const T34: Case = Case::unwritten("T34", "");
+/// Not written yet.
+pub const T35: Case = Case::unwritten("T35", "");
+/// Not written yet.
+pub const T36: Case = Case::unwritten("T36", "");

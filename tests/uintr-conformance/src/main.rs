@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The conformance image: checks user interrupts against the manual, case by case, on the machine that it runs on.
+//!
+//! One file for two places: GRUB starts it on the bare machine (Multiboot2), Isthmus in a cell (`kind = "elf"`). Its
+//! console has one line for each case and a last one with the counts; docs/uintr-conformance.md explains them.
+//!
+//! * `machine`: everything that needs the processor's instructions.
+//! * `bench`: what the cases work with; it gives each of them the same state.
+//! * `cases`: the cases themselves, one module for each group.
+#![no_std]
+#![no_main]
+#![expect(
+    clippy::result_large_err,
+    reason = "failures carry their text: there is no heap, and a case fails once"
+)]
+#![expect(dead_code, reason = "the cases that use the rest come next")]
+
+use freestanding as _;
+
+#[macro_use]
+mod machine;
+
+#[macro_use]
+mod case;
+mod bench;
+mod cases;
+mod peer;
+mod runner;
+
+use hv_abi::Doorbell;
+use machine::place::Place;
+use machine::{console, cpu, smp, uintr};
+use uintr_conformance::{End, Options, Role};
+
+/// Runs the image; `machine::entry` calls it once, on the first CPU.
+fn run(place: Place, command_line: &str) -> ! {
+    let parsed = Options::parse(command_line);
+    let asked = parsed.ok().and_then(|options| options.console);
+    if let Some(port) = asked.or(place.console()) {
+        console::init(port);
+    }
+    let options = match parsed {
+        Ok(options) => options,
+        Err(error) => {
+            report!("error detail=\"{error}\"");
+            cpu::halt_forever();
+        }
+    };
+    let mode = machine::start(place, options.apic);
+    report!(
+        "machine={} doorbell={} apic={mode} cpus={} vmx={} uintr={} family={} emulator={}",
+        place.name(),
+        doorbell(place),
+        smp::count(),
+        u8::from(has_vmx()),
+        u8::from(uintr::is_enumerated()),
+        Family,
+        options.emulator,
+    );
+    match options.role {
+        Role::Main => runner::run_all(place, mode, &options),
+        Role::Peer => peer::serve(place),
+    }
+    if options.end == End::Emulator {
+        end_emulator(place);
+    }
+    cpu::halt_forever()
+}
+
+fn doorbell(place: Place) -> &'static str {
+    match place.doorbell() {
+        None => "none",
+        Some(Doorbell::Direct) => "direct",
+        Some(Doorbell::Filtered) => "filtered",
+    }
+}
+
+fn has_vmx() -> bool {
+    const CPUID_1_ECX_VMX: u32 = 1 << 5;
+    cpu::cpuid(1, 0).ecx & CPUID_1_ECX_VMX != 0
+}
+
+/// Family, model and stepping of the processor, in hexadecimal.
+struct Family;
+
+impl core::fmt::Display for Family {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let signature = cpu::cpuid(1, 0).eax;
+        let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
+        let model = signature >> 4 & 0xf | signature >> 12 & 0xf0;
+        write!(f, "{family:02x}-{model:02x}-{:x}", signature & 0xf)
+    }
+}
+
+/// Ends Bochs. In a cell the hypervisor ends it when all cells have ended.
+fn end_emulator(place: Place) {
+    const SHUTDOWN_PORT: u16 = 0x8900;
+    console::flush();
+    if let Place::Bare = place {
+        for byte in b"Shutdown" {
+            console::write_port(SHUTDOWN_PORT, *byte);
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    report!(
+        "fatal detail=\"{}\"",
+        uintr_conformance::Text::new(format_args!("{info}"))
+    );
+    cpu::halt_forever()
+}
