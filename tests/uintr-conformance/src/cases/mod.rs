@@ -4,6 +4,9 @@
 mod enumeration;
 mod instructions;
 mod msr;
+mod send_checks;
+mod send_ipi;
+mod send_memory;
 
 mod unwritten;
 mod xsave;
@@ -29,25 +32,25 @@ pub const ALL: [Case; 99] = [
     xsave::T15,
     xsave::T16,
     xsave::T17,
-    unwritten::T18,
-    unwritten::T19,
-    unwritten::T20,
-    unwritten::T21,
-    unwritten::T22,
-    unwritten::T23,
-    unwritten::T24,
-    unwritten::T25,
-    unwritten::T26,
-    unwritten::T27,
-    unwritten::T28,
-    unwritten::T29,
-    unwritten::T30,
-    unwritten::T31,
-    unwritten::T32,
-    unwritten::T33,
-    unwritten::T34,
-    unwritten::T35,
-    unwritten::T36,
+    send_checks::T18,
+    send_checks::T19,
+    send_checks::T20,
+    send_checks::T21,
+    send_checks::T22,
+    send_checks::T23,
+    send_memory::T24,
+    send_memory::T25,
+    send_memory::T26,
+    send_memory::T27,
+    send_memory::T28,
+    send_ipi::T29,
+    send_ipi::T30,
+    send_ipi::T31,
+    send_ipi::T32,
+    send_ipi::T33,
+    send_ipi::T34,
+    send_ipi::T35,
+    send_ipi::T36,
     unwritten::T37,
     unwritten::T38,
     unwritten::T39,

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Events that are kept; later ones overwrite earlier ones.
 const KEPT: usize = 256;
 const SLOT_LEN: usize = 64;
+const USER_VECTORS: usize = uintr::USER_VECTORS as usize;
 
 /// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ const KIND_USER_INTERRUPT: u64 = 2;
 static SLOTS: [Slot; KEPT] =
     [const { Slot([const { AtomicU64::new(0) }; SLOT_LEN / size_of::<u64>()]) }; KEPT];
 static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Runs of the handler, for each user vector.
+static DELIVERED: [AtomicU64; USER_VECTORS] = [const { AtomicU64::new(0) }; USER_VECTORS];
 
 /// Forgets all events.
 pub fn clear() {
@@ -55,6 +58,14 @@ pub fn clear() {
         slot.0[0].store(0, Ordering::SeqCst);
     }
     COUNT.store(0, Ordering::SeqCst);
+    for count in &DELIVERED {
+        count.store(0, Ordering::SeqCst);
+    }
+}
+
+/// Returns how often the handler ran for a user vector, on all CPUs, whether kept or not.
+pub fn delivered(vector: u8) -> u64 {
+    DELIVERED[usize::from(vector) % USER_VECTORS].load(Ordering::SeqCst)
 }
 
 /// Returns how many events there were.
@@ -140,6 +151,9 @@ unsafe extern "C" fn handler() -> ! {
         "mov [rbx + 8], rcx",
         "mov rax, [rsp + 32]",
         "mov [rbx + 16], rax",
+        "and eax, {last_vector}",
+        "lea rcx, [rip + {delivered}]",
+        "lock inc qword ptr [rcx + 8 * rax]",
         "mov rax, [rsp + 40]",
         "mov [rbx + 24], rax",
         "mov rax, [rsp + 48]",
@@ -158,6 +172,8 @@ unsafe extern "C" fn handler() -> ! {
         count = sym COUNT,
         mask = const KEPT - 1,
         slots = sym SLOTS,
+        last_vector = const USER_VECTORS - 1,
+        delivered = sym DELIVERED,
         user_interrupt = const KIND_USER_INTERRUPT,
     )
 }
