@@ -94,6 +94,9 @@ fn classify(machine: &[E820Entry], claimed: &[Region], position: u64) -> Option<
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -139,3 +139,6 @@ pub fn write_boot_tables(
     }
     write(gdt, BOOT_GDT.as_bytes())
 }
+
+#[cfg(test)]
+mod fuzz;

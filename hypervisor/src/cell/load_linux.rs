@@ -299,3 +299,6 @@ fn place_boot_area(ram: &[Range], kernel: Range, initrd: Option<Range>) -> Optio
     };
     ram.iter().filter_map(fits).min()
 }
+
+#[cfg(test)]
+mod fuzz;

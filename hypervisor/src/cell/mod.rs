@@ -8,6 +8,8 @@ mod create;
 mod device_memory;
 mod end;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod load_elf;
 mod load_linux;

@@ -95,6 +95,10 @@ pub fn is_reachable(system: &System, cell: usize, port: u16, width: Width) -> bo
         u32::from(port) < u32::from(base) + size
             && u32::from(base) < u32::from(port) + width.bytes()
     };
+    // Behind FFFFH an access goes on at 0: nobody needs that. (SDM 3C, "Instructions That Cause VM Exits Conditionally")
+    if u32::from(port) + width.bytes() > 0x1_0000 {
+        return false;
+    }
     let config = &system.cells[cell];
     if config.devices == Devices::Rest {
         return !foreign_ports(system, cell).any(overlaps);
@@ -121,7 +125,7 @@ fn foreign_ports(system: &System, cell: usize) -> impl Iterator<Item = (u16, u32
 pub fn fill(bitmap: &mut IoBitmap, system: &System, cell: usize, power: &PowerPorts) {
     let config = &system.cells[cell];
     if config.devices == Devices::Rest {
-        for (port, count) in foreign_ports(system, cell).chain(power.watched()) {
+        for (port, count) in foreign_ports(system, cell) {
             bitmap.intercept(port, count);
         }
     } else {
@@ -129,11 +133,20 @@ pub fn fill(bitmap: &mut IoBitmap, system: &System, cell: usize, power: &PowerPo
             bitmap.pass(port, count);
         }
     }
+    // A cell that owns such a port by name ends itself by it, not the machine.
+    for (port, count) in power.watched() {
+        bitmap.intercept(port, count);
+    }
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
+    use super::super::fuzz::owner_of_ports;
     use super::*;
+    use crate::memory::Table;
 
     const POWER: PowerPorts = PowerPorts {
         pm1a_control: Some(0xb004),
@@ -184,5 +197,23 @@ mod tests {
                 "{port:#x} <- {value:#x}"
             );
         }
+    }
+
+    #[test]
+    fn a_port_that_ends_the_machine_exits_also_in_the_cell_that_owns_it() {
+        let system = owner_of_ports(0x60, 8);
+        let (mut low, mut high) = (Table([0; 512]), Table([0; 512]));
+        let mut bitmap = IoBitmap::intercept_all(&mut low, &mut high);
+        fill(&mut bitmap, &system, 0, &POWER);
+        assert!(!bitmap.intercepts(0x60) && bitmap.intercepts(KEYBOARD_COMMAND));
+        assert!(is_reachable(&system, 0, KEYBOARD_COMMAND, Width::Byte));
+    }
+
+    #[test]
+    fn an_access_that_wraps_to_port_0_reaches_nothing() {
+        let system = owner_of_ports(0, 4);
+        assert!(is_reachable(&system, 1, 0xfffe, Width::Word));
+        assert!(!is_reachable(&system, 1, 0xfffe, Width::Dword));
+        assert!(!is_reachable(&system, 1, 0xffff, Width::Word));
     }
 }

@@ -27,11 +27,7 @@ fn expected(source: &E820Source, address: u64) -> Option<E820Kind> {
         .filter(|entry| within(&entry.range))
         .map(|entry| entry.kind.0);
     match kinds.max() {
-        Some(1) => source
-            .memory
-            .iter()
-            .any(|m| within(m))
-            .then_some(E820Kind::RAM),
+        Some(1) => source.memory.iter().any(within).then_some(E820Kind::RAM),
         Some(kind) if kind > 1 && source.has_devices => Some(E820Kind(kind)),
         _ => None,
     }
