@@ -142,6 +142,9 @@ fn is_allowed_in_xss(component: u32) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

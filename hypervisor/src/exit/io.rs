@@ -96,3 +96,6 @@ fn set_result(vcpu: &mut Vcpu, width: Width, value: u32) {
         _ => *rax & !u64::from(mask(width)) | u64::from(value & mask(width)),
     };
 }
+
+#[cfg(test)]
+mod fuzz;

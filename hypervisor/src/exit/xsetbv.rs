@@ -37,6 +37,9 @@ fn is_valid_xcr0(value: u64, supported: u64) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
