@@ -25,7 +25,8 @@ fn seal(bytes: &mut [u8]) {
     if bytes.len() < HEADER_LEN {
         return;
     }
-    bytes[..12].copy_from_slice(b"IsthmCfg\x01\0\0\0");
+    bytes[..8].copy_from_slice(b"IsthmCfg");
+    bytes[8..12].copy_from_slice(&REVISION.to_le_bytes());
     let len = bytes.len() as u32;
     bytes[12..16].copy_from_slice(&len.to_le_bytes());
     bytes[20..24].fill(0);
@@ -104,7 +105,7 @@ fn field_offsets(system: &System) -> Vec<usize> {
         record(1024, 4 * cell.cpus.len() + 24 * cell.memory.len() + ranges);
     }
     for _ in &system.channels {
-        record(32, 24);
+        record(32, 40);
     }
     assert_eq!(at, encode(system).len());
     offsets

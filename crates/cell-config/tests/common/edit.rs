@@ -38,6 +38,8 @@ pub enum Edit {
     SharedCpu(Index, Index),
     /// Mode, kind and devices.
     Choices(Index, u8),
+    /// Policy of a channel, and the user vectors to its ends.
+    Doorbell(Index, bool, u64, u64),
     /// Ends of a channel.
     Ends(Index, u8, u8),
     /// A name, a control character in it perhaps.
@@ -51,6 +53,7 @@ pub fn edit() -> impl Strategy<Value = Edit> {
     let at = any::<Index>;
     let size = prop_oneof![(0u64..5).prop_map(|n| n << 12), Just(2 << 20), any::<u64>()];
     let port = prop_oneof![0u16..0x800, 0xfff0u16..=0xffff, any::<u16>()];
+    let vectors = || prop_oneof![4 => Just(u64::MAX), 1 => any::<u64>()];
     let cpu = prop_oneof![0u32..4, 0xfcu32..0x102, 0xffff_fffc..=u32::MAX];
     prop_oneof![
         6 => (at(), near(), prop::option::of(near())).prop_map(|(i, base, size)| Edit::Memory(i, base, size)),
@@ -62,6 +65,7 @@ pub fn edit() -> impl Strategy<Value = Edit> {
         2 => (at(), at(), prop::option::of(cpu)).prop_map(|(i, j, cpu)| Edit::Cpu(i, j, cpu)),
         1 => (at(), at()).prop_map(|(i, j)| Edit::SharedCpu(i, j)),
         2 => (at(), any::<u8>()).prop_map(|(i, choices)| Edit::Choices(i, choices)),
+        2 => (at(), any::<bool>(), vectors(), vectors()).prop_map(|(i, filtered, a, b)| Edit::Doorbell(i, filtered, a, b)),
         1 => (at(), 0u8..9, 0u8..9).prop_map(|(i, client, server)| Edit::Ends(i, client, server)),
         1 => (at(), "[ -~]{0,3}|cell 0|\u{7f}|\n|é").prop_map(|(i, name)| Edit::Name(i, name)),
         1 => (at(), any::<bool>()).prop_map(|(i, doubled)| Edit::Count(i, doubled)),
@@ -208,6 +212,12 @@ impl Edit {
                         c.kind = CellKind::Elf;
                     }
                 });
+            }
+            Self::Doorbell(which, is_filtered, client, server) => {
+                if let Some(channel) = pick(which, &mut system.channels) {
+                    channel.doorbell = Doorbell::ALL[usize::from(*is_filtered)];
+                    (channel.client_vectors, channel.server_vectors) = (*client, *server);
+                }
             }
             Self::Ends(which, client, server) => {
                 if let Some(channel) = pick(which, &mut system.channels) {

@@ -9,7 +9,12 @@ const LARGE: u128 = 2 << 20;
 
 /// Tells whether a system keeps all rules.
 pub fn keeps_all_rules(system: &System) -> bool {
-    names(system) && cpus(system) && memory(system) && guests(system) && devices(system)
+    names(system)
+        && cpus(system)
+        && memory(system)
+        && guests(system)
+        && devices(system)
+        && doorbells(system)
 }
 
 #[derive(Clone, Copy)]
@@ -166,6 +171,23 @@ fn devices(system: &System) -> bool {
         && disjoint(&mmio)
         && ports(system)
         && rests.count() <= 1
+}
+
+fn doorbells(system: &System) -> bool {
+    let filtered = |c: &Channel| c.doorbell == Doorbell::Filtered;
+    let share_a_cell = |a: &Channel, b: &Channel| {
+        [a.client, a.server]
+            .iter()
+            .any(|end| [b.client, b.server].contains(end))
+    };
+    let all = &system.channels;
+    all.iter().all(|a| {
+        let limits = a.client_vectors != u64::MAX || a.server_vectors != u64::MAX;
+        (filtered(a) || !limits)
+            && all
+                .iter()
+                .all(|b| filtered(a) == filtered(b) || !share_a_cell(a, b))
+    })
 }
 
 fn ports(system: &System) -> bool {
