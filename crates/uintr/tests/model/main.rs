@@ -7,6 +7,8 @@ mod exhaustive;
 mod fixture;
 mod notification_rules;
 mod posting_software;
+mod properties;
 mod send_rules;
 mod state_rules;
 mod total;
+mod world;
