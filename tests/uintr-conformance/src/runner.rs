@@ -23,7 +23,11 @@ pub fn run_all(place: Place, mode: ApicMode, options: &Options<'_>) {
         let found = find(case, &mut bench);
         let (verdict, text) = judge(&found, case.deviation, options.emulator);
         counts.add(verdict);
-        report!("case id={} verdict={verdict} detail=\"{text}\"", case.id);
+        report!(
+            "case id={} verdict={verdict} title=\"{}\" detail=\"{text}\"",
+            case.id,
+            case.title
+        );
     }
     if let Some(line) = Line::open(place) {
         // A cell without this image at its other end does not answer, which is no error here.
@@ -35,7 +39,7 @@ pub fn run_all(place: Place, mode: ApicMode, options: &Options<'_>) {
 /// Runs a case, or says why not.
 fn find(case: &Case, bench: &mut Bench) -> Found {
     let Some(function) = case.run else {
-        return Found::Skipped(Text::new(format_args!("not written yet: {}", case.title)));
+        return Found::Skipped(Text::new(format_args!("not written yet")));
     };
     if let Some(reason) = obstacle(case, bench) {
         return Found::Skipped(reason);
