@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The client's side: puts requests in, takes completions out.
 
-use crate::error::{Full, RingError};
+use crate::error::{Full, RingError, WaitError};
 use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot};
 use crate::token::{Token, TokenSet};
 use crate::{Geometry, SLOTS};
@@ -80,6 +80,27 @@ impl Client {
             .take(token)
             .ok_or(RingError::UnknownToken { token })?;
         Ok(Some((token, result)))
+    }
+
+    /// Waits for the next completion, as [`Self::poll`] returns it.
+    ///
+    /// `idle` waits for an interrupt, and returns at once if one came since its caller last looked at anything; it may
+    /// return without. `is_server_there` tells whether somebody still serves.
+    pub fn wait(
+        &mut self,
+        is_server_there: impl Fn() -> bool,
+        mut idle: impl FnMut(),
+    ) -> Result<(Token, i64), WaitError> {
+        loop {
+            // Looked at before the ring: a server that completes and goes is not one that has gone without.
+            let is_server_gone = !is_server_there();
+            match self.poll() {
+                Ok(Some(completion)) => return Ok(completion),
+                Ok(None) if is_server_gone => return Err(WaitError::ServerGone),
+                Ok(None) => idle(),
+                Err(error) => return Err(WaitError::Ring(error)),
+            }
+        }
     }
 
     /// Tells whether [`Self::poll`] would return something else than nothing.

@@ -38,6 +38,15 @@ pub enum RingError {
     CompletionsFull,
 }
 
+/// Why there will be no completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitError {
+    /// Nobody serves any more.
+    ServerGone,
+    /// The other side broke the protocol.
+    Ring(RingError),
+}
+
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("every token of the ring is in use")
@@ -68,6 +77,16 @@ impl fmt::Display for RingError {
     }
 }
 
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerGone => f.write_str("the server is gone"),
+            Self::Ring(error) => write!(f, "{error}"),
+        }
+    }
+}
+
 impl core::error::Error for Full {}
 impl core::error::Error for OutOfBounds {}
 impl core::error::Error for RingError {}
+impl core::error::Error for WaitError {}

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_channel_of_4_mib_has_buffers_of_124_kib() {
         let geometry = Geometry::for_channel(4 << 20).unwrap();
-        assert_eq!(geometry.region_len(), (4 << 20) - 0x2000);
+        assert_eq!(geometry.region_len(), (4 << 20) - RING_OFFSET);
         assert_eq!(geometry.buffer_len(), 124 << 10);
         assert_eq!(geometry.buffer_offset(0), 0x1000);
         assert_eq!(

@@ -25,6 +25,9 @@
 //! How the other side learns that something was published (SENDUIPI, polling) is not this crate's matter.
 #![no_std]
 
+#[cfg(loom)]
+extern crate std;
+
 mod call;
 mod client;
 mod error;
@@ -36,11 +39,14 @@ mod token;
 
 pub use call::{Call, CallError, UintrReply, errno, opcode};
 pub use client::Client;
-pub use error::{Full, OutOfBounds, RingError};
+pub use error::{Full, OutOfBounds, RingError, WaitError};
 pub use geometry::{Geometry, GeometryError};
 pub use mapping::{Buffer, Mapping};
 pub use server::{Request, Server};
+#[cfg(loom)]
+pub use sync::ModelMemory;
 pub use token::Token;
 
-/// Slots of each queue, buffers, and calls that can be under way at once.
-pub const SLOTS: usize = 32;
+/// Slots of each queue, buffers, and calls that can be under way at once. (The model checker gets two, so that few calls
+/// go round the queues.)
+pub const SLOTS: usize = if cfg!(loom) { 2 } else { 32 };

@@ -5,12 +5,11 @@
 //! a word or a byte (relaxed but for the indices): what comes out may be nonsense, but it is one value, copied once.
 #![expect(unsafe_code, reason = "accesses memory that another cell writes")]
 
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::error::OutOfBounds;
 use crate::geometry::{self, Geometry};
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Memory, Ordering};
 use crate::{SLOTS, Token};
 
 /// One of the four published indices.
@@ -40,7 +39,7 @@ pub(crate) struct CompletionSlot {
 /// A channel's ring region, mapped.
 #[derive(Debug)]
 pub struct Mapping {
-    base: NonNull<u8>,
+    memory: Memory,
     geometry: Geometry,
 }
 
@@ -56,7 +55,9 @@ impl Mapping {
     /// and writable as long as the mapping and everything made from it exist. This program accesses them by way of a
     /// `Mapping` only. (Other cells may do with them what they like.)
     pub unsafe fn new(base: NonNull<u8>, geometry: Geometry) -> Self {
-        Self { base, geometry }
+        // SAFETY: the caller vouches for the region; the offsets used here are in it.
+        let memory = unsafe { Memory::new(base) };
+        Self { memory, geometry }
     }
 
     /// Returns the layout.
@@ -109,28 +110,24 @@ impl Mapping {
     }
 
     pub(crate) fn buffer(&self, token: &Token) -> Buffer<'_> {
-        let offset = self.geometry.buffer_offset(token.number());
-        // SAFETY: `Geometry` places all buffers inside the region, which `new`'s caller vouched for.
-        let base = unsafe { self.base.add(offset) };
         Buffer {
-            base,
+            memory: &self.memory,
+            start: self.geometry.buffer_offset(token.number()),
             len: self.geometry.buffer_len(),
-            mapping: PhantomData,
         }
     }
 
     fn index(&self, index: Index) -> &AtomicU32 {
-        // SAFETY: the four offsets are aligned and inside the control page, which every geometry has; the region is
-        // valid as long as `self` and is accessed by atomics only.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(index as usize).cast()) }
+        // SAFETY: the four offsets are aligned and in the control page, which every geometry has.
+        unsafe { self.memory.u32_at(index as usize) }
     }
 
     /// Returns a word of a slot; `offset` is a multiple of 8 in the control page.
     fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(8) && offset < geometry::BUFFERS);
         // SAFETY: `slot_offset` and the fixed fields of a slot keep the offset aligned and in the control page, which
-        // every geometry has; the region is valid as long as `self` and is accessed by atomics only.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        // every geometry has.
+        unsafe { self.memory.u64_at(offset) }
     }
 }
 
@@ -144,9 +141,10 @@ fn slot_offset(queue: usize, slot_len: usize, position: u32) -> usize {
 /// Reading twice may give two different values if the other side breaks the rules: copy once, then check.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer<'a> {
-    base: NonNull<u8>,
+    memory: &'a Memory,
+    /// Offset in the region, a multiple of 4 KiB: `Geometry` places every buffer inside.
+    start: usize,
     len: usize,
-    mapping: PhantomData<&'a Mapping>,
 }
 
 impl Buffer<'_> {
@@ -157,14 +155,15 @@ impl Buffer<'_> {
     }
 
     /// Returns where the buffer lies, for handing it to a kernel as it is.
+    #[cfg(not(loom))]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.base.as_ptr()
+        self.memory.address(self.start)
     }
 
     /// Copies out the bytes at `offset`.
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfBounds> {
-        let from = self.checked(offset, into.len())?;
-        let head = from.align_offset(8).min(into.len());
+        self.check(offset, into.len())?;
+        let head = bytes_to_word(offset).min(into.len());
         let (first, rest) = into.split_at_mut(head);
         let (words, last) = rest.as_chunks_mut::<8>();
         for (i, byte) in first.iter_mut().enumerate() {
@@ -185,8 +184,8 @@ impl Buffer<'_> {
 
     /// Copies `from` to the bytes at `offset`.
     pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
-        let to = self.checked(offset, from.len())?;
-        let head = to.align_offset(8).min(from.len());
+        self.check(offset, from.len())?;
+        let head = bytes_to_word(offset).min(from.len());
         let (first, rest) = from.split_at(head);
         let (words, last) = rest.as_chunks::<8>();
         for (i, byte) in first.iter().enumerate() {
@@ -203,27 +202,31 @@ impl Buffer<'_> {
         Ok(())
     }
 
-    /// Returns the address of `offset` if `len` bytes from there lie in the buffer.
-    fn checked(&self, offset: usize, len: usize) -> Result<*mut u8, OutOfBounds> {
-        let error = OutOfBounds { offset, len };
-        let end = offset.checked_add(len).ok_or(error)?;
-        if end > self.len {
-            return Err(error);
+    /// Sees to it that the `len` bytes at `offset` lie in the buffer.
+    fn check(&self, offset: usize, len: usize) -> Result<(), OutOfBounds> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(OutOfBounds { offset, len }),
         }
-        Ok(self.base.as_ptr().wrapping_add(offset))
     }
 
     /// Returns a byte; `offset` is in the buffer.
     fn byte(&self, offset: usize) -> &AtomicU8 {
-        // SAFETY: `checked` has seen that the offset is in the buffer, which is in the mapped region and accessed by
-        // atomics only.
-        unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) }
+        debug_assert!(offset < self.len);
+        // SAFETY: `check` has seen that the offset is in the buffer, which is in the region.
+        unsafe { self.memory.u8_at(self.start + offset) }
     }
 
-    /// Returns eight bytes; `offset` is in the buffer, with seven more behind it, and aligned.
+    /// Returns eight bytes; `offset` is a multiple of 8 in the buffer, with seven more bytes behind it.
     fn word(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: `checked` has seen that the bytes are in the buffer; the callers begin at an aligned address. The
-        // region is accessed by atomics only.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        debug_assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
+        // SAFETY: `check` has seen that the bytes are in the buffer, which is in the region and starts at a multiple of
+        // 4 KiB.
+        unsafe { self.memory.u64_at(self.start + offset) }
     }
+}
+
+/// Returns the number of bytes from `offset` to the next word.
+fn bytes_to_word(offset: usize) -> usize {
+    offset.wrapping_neg() % 8
 }

@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use common::*;
 use forward_ring::{
-    Call, CallError, Client, Full, Geometry, OutOfBounds, SLOTS, Server, Token, UintrReply, opcode,
+    Call, CallError, Client, Full, Geometry, OutOfBounds, RingError, SLOTS, Server, Token,
+    UintrReply, WaitError, opcode,
 };
 use proptest::prelude::*;
 
@@ -316,4 +318,45 @@ fn a_negative_descriptor_is_a_call_and_a_wide_one_is_not() {
         Call::decode(5, [0; 4], 0),
         Err(CallError::UnknownOpcode { opcode: 5 })
     );
+}
+
+#[test]
+fn waiting_ends_with_the_completion_or_with_the_server() {
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    let token = client.reserve().unwrap();
+    client.submit(token, opcode::NULL, [0; 4]);
+    let mut idled = 0;
+    let (token, result) = client
+        .wait(
+            || true,
+            || {
+                idled += 1;
+                if idled == 3 {
+                    let request = server.next().unwrap().unwrap();
+                    server.complete(request.token, 7).unwrap();
+                }
+            },
+        )
+        .unwrap();
+    assert_eq!((result, idled), (7, 3));
+
+    client.submit(token, opcode::NULL, [0; 4]);
+    let there = Cell::new(true);
+    let gone = client.wait(|| there.get(), || there.set(false));
+    assert_eq!(gone, Err(WaitError::ServerGone));
+    // What was completed before the server went is not lost.
+    let request = server.next().unwrap().unwrap();
+    server.complete(request.token, 8).unwrap();
+    let (token, result) = client.wait(|| false, || unreachable!()).unwrap();
+    assert_eq!(result, 8);
+    client.release(token);
+
+    memory.scribble(COMPLETION_TAIL, 99);
+    let broken = client.wait(|| true, || unreachable!());
+    let corrupt = RingError::Corrupt {
+        ours: 2,
+        theirs: 99,
+    };
+    assert_eq!(broken, Err(WaitError::Ring(corrupt)));
 }

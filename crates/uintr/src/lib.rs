@@ -13,6 +13,7 @@
 pub mod instructions;
 pub mod model;
 pub mod msr;
+mod sync;
 mod uitt;
 mod upid;
 

@@ -9,9 +9,16 @@
 //! 1. Whoever takes the requests has cleared ON *before*.
 //! 2. Reserved bits of the control word are never set: SENDUIPI would fault in the sender.
 //!
+//! # Orderings
+//! Every change of a UPID that may have senders is an atomic read-modify-write with acquire and release ordering. So two
+//! of them, whoever does them, come one after the other, and the later one sees all that its predecessor's side did
+//! before: either a sender's post finds what the receiver has changed, or the receiver finds the post, and with it what
+//! the post announces. No stronger ordering is needed (there is no store that a load must not overtake), and on x86 every
+//! locked instruction is a full barrier anyway. `docs/notify-wait.md` has the argument, `tests/interleavings` checks it.
+//!
 //! SDM 3A, "User Posted-Interrupt Descriptor (UPID)".
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// A UPID in its 64-byte slot. The processor uses the first 16 bytes; the rest keeps slots on cache lines of their
 /// own.
@@ -52,6 +59,7 @@ impl Upid {
 
     /// Returns a UPID of zeroes: posts are kept, and notify vector 0 of APIC ID 0, which no APIC accepts. Call
     /// [`Self::init`] before a sender learns of it.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
         Self {
             control: AtomicU64::new(0),
@@ -79,8 +87,8 @@ impl Upid {
     /// [`Self::init`], so that a stale sender cannot send vector 0. The owner does this before use, and again when it
     /// gives the slot up.
     pub fn reset(&self) {
-        self.control.store(Self::SUPPRESS, Ordering::SeqCst);
-        self.pir.store(0, Ordering::SeqCst);
+        self.control.swap(Self::SUPPRESS, Ordering::AcqRel);
+        self.pir.swap(0, Ordering::AcqRel);
         for word in &self.rest {
             word.store(0, Ordering::Relaxed);
         }
@@ -90,23 +98,23 @@ impl Upid {
     /// suppressed. Requests posted before stay posted and have not been notified: see [`Self::retarget`].
     pub fn init(&self, nv: u8, ndst: u32) {
         let control = u64::from(ndst) << 32 | u64::from(nv) << 16;
-        self.control.store(control, Ordering::SeqCst);
+        self.control.swap(control, Ordering::AcqRel);
     }
 
     /// Does [`Self::init`] and takes the requests that were posted before: for a receiver that changes its vector or
     /// its processor. What is posted from now on notifies the new place.
     pub fn retarget(&self, nv: u8, ndst: u32) -> u64 {
         self.init(nv, ndst);
-        self.pir.swap(0, Ordering::SeqCst)
+        self.pir.swap(0, Ordering::AcqRel)
     }
 
     /// Suppresses notifications (SN), or allows them again. While suppressed, posts are kept without notification;
     /// after allowing them again the owner looks at [`Self::requests`].
     pub fn set_suppress(&self, suppress: bool) {
         if suppress {
-            self.control.fetch_or(Self::SUPPRESS, Ordering::SeqCst);
+            self.control.fetch_or(Self::SUPPRESS, Ordering::AcqRel);
         } else {
-            self.control.fetch_and(!Self::SUPPRESS, Ordering::SeqCst);
+            self.control.fetch_and(!Self::SUPPRESS, Ordering::AcqRel);
         }
     }
 
@@ -136,13 +144,13 @@ impl Upid {
     /// lie unseen after ON has been cleared. In this order it notifies again: at worst for requests already taken.
     /// (SDM 3A, "User-Interrupt Notification Processing", has the same order.)
     pub fn take_requests(&self) -> u64 {
-        self.control.fetch_and(!Self::OUTSTANDING, Ordering::SeqCst);
-        self.pir.swap(0, Ordering::SeqCst)
+        self.control.fetch_and(!Self::OUTSTANDING, Ordering::AcqRel);
+        self.pir.swap(0, Ordering::AcqRel)
     }
 
     /// Returns the posted requests and leaves them posted.
     pub fn requests(&self) -> u64 {
-        self.pir.load(Ordering::SeqCst)
+        self.pir.load(Ordering::Acquire)
     }
 
     /// Tells whether a notification is outstanding (ON): posts do not notify until the receiver clears it.
@@ -170,12 +178,20 @@ impl Upid {
         (self.control() >> 32) as u32
     }
 
+    /// Returns control word and requests as atomics, for a model of the processor to work on.
+    #[cfg(loom)]
+    pub fn words(&self) -> (&AtomicU64, &AtomicU64) {
+        (&self.control, &self.pir)
+    }
+
     fn control(&self) -> u64 {
-        self.control.load(Ordering::SeqCst)
+        self.control.load(Ordering::Acquire)
     }
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Upid>() == 64);
+#[cfg(not(loom))]
 const _: () = assert!(align_of::<Upid>() == 64);
 
 #[cfg(test)]

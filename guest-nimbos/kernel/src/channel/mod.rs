@@ -13,7 +13,7 @@ mod region;
 
 use core::fmt;
 
-use forward_ring::{Buffer, Call, Client, Geometry, RingError, Token, UintrReply};
+use forward_ring::{Buffer, Call, Client, Geometry, Token, UintrReply, WaitError};
 use hv_abi::channel::UPID_SLOTS;
 use hv_abi::{ChannelInfo, text};
 use nimbos::abi::Errno;
@@ -54,8 +54,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 enum Failure {
     NoUintr,
-    ServerGone,
-    Ring(RingError),
+    NoCompletion(WaitError),
     BadResult(BadResult),
     BadPartner { result: i64 },
     PostRefused,
@@ -206,16 +205,9 @@ impl Channel {
         {
             return Err(self.fail(Failure::PostRefused));
         }
-        loop {
-            // Looked at before the ring: a server that completes and goes is not one that has gone without.
-            let is_server_gone = !self.region.is_server_ready();
-            match self.client.poll() {
-                Ok(Some(completion)) => return Ok(completion),
-                Ok(None) if is_server_gone => return Err(self.fail(Failure::ServerGone)),
-                Ok(None) => interrupts.wait(),
-                Err(error) => return Err(self.fail(Failure::Ring(error))),
-            }
-        }
+        self.client
+            .wait(|| self.region.is_server_ready(), || interrupts.wait())
+            .map_err(|error| self.fail(Failure::NoCompletion(error)))
     }
 
     fn fail(&mut self, failure: Failure) -> Errno {
@@ -229,8 +221,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUintr => f.write_str("the processor has no user interrupts"),
-            Self::ServerGone => f.write_str("the server is gone"),
-            Self::Ring(error) => write!(f, "{error}"),
+            Self::NoCompletion(error) => write!(f, "{error}"),
             Self::BadResult(BadResult { result }) => {
                 write!(f, "the server returned {result:#x}")
             }

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Linux: the driver's part of a context switch and of a sleep, the scheduler's sleep and wake-up, the shadow process.
+//!
+//! Statements of the driver and of the shadow process stand in comments beside the lines that model them; `sources`
+//! compares the two orders.
+//! Linux's value-returning atomics are fully ordered, which is at least what loom makes of SeqCst here; its
+//! `atomic64_read` is relaxed. Interrupts are taken at [`Shadow::boundary`] only: where the driver has them disabled,
+//! there is none. Two things are freer than in Linux, so that more can go wrong: the wake-up vector's handler runs beside
+//! the thread at any time, as if on another CPU, and without `wait_lock`.
+
+use std::sync::{Arc, Mutex};
+
+use forward_ring::Server;
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use loom::thread::{self, Thread};
+
+use crate::channel::{Channel, End, USER_VECTOR};
+use crate::processor::{self, SN, STOP, UINV, WAKEUP};
+
+const TASK_RUNNING: u32 = 0;
+const TASK_INTERRUPTIBLE: u32 = 1;
+
+/// What the wake-up vector's handler sees of a thread: `struct isthmus_context` and `struct task_struct`.
+#[derive(Debug)]
+pub struct Task {
+    /// On the list of those that wait.
+    listed: AtomicBool,
+    /// UIRR while not loaded.
+    requests: AtomicU64,
+    /// Changed by exchanges, because loom does not put plain stores of several threads into one order.
+    state: AtomicU32,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Task {
+    /// Makes a thread that runs and does not wait.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            listed: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            state: AtomicU32::new(TASK_RUNNING),
+            thread: Mutex::new(None),
+        })
+    }
+
+    /// `has_posts`.
+    fn has_posts(&self, channel: &Channel) -> bool {
+        let (_, pir) = channel.server_upid.words();
+        // return ctx->requests || atomic64_read(&ctx->upid->pir);
+        self.requests.load(Ordering::Relaxed) != 0 || pir.load(Ordering::Relaxed) != 0
+    }
+
+    /// `wake_up_process`: a full barrier, then the state. (kernel/sched/core.c, `try_to_wake_up`)
+    fn wake_up(&self) {
+        fence(Ordering::SeqCst);
+        if self.state.load(Ordering::Relaxed) == TASK_INTERRUPTIBLE {
+            self.state.swap(TASK_RUNNING, Ordering::Relaxed);
+            let thread = self.thread.lock().unwrap().clone();
+            thread.expect("it has gone to sleep").unpark();
+        }
+    }
+}
+
+/// Linux's CPUs as far as they take the wake-up vector. Ends with [`Shadow::end`].
+pub fn wakeup_interrupts(channel: &Channel, task: &Task) {
+    channel.machine.wakeup.attach();
+    loop {
+        match channel.machine.wakeup.halt() {
+            STOP => return,
+            WAKEUP => wake_receivers(channel, task),
+            vector => panic!("unexpected interrupt {vector}"),
+        }
+    }
+}
+
+fn wake_receivers(channel: &Channel, task: &Task) {
+    // list_for_each_entry(ctx, &waiters, wait_node)
+    if task.listed.load(Ordering::Relaxed) {
+        // if (has_posts(ctx))
+        if task.has_posts(channel) {
+            // wake_up_process(ctx->task);
+            task.wake_up();
+        }
+    }
+}
+
+/// The shadow process's thread, on a CPU of Linux. It runs on the current thread.
+#[derive(Debug)]
+pub struct Shadow {
+    server: End<Server>,
+    task: Arc<Task>,
+    cpu: usize,
+    loaded: bool,
+    uirr: u64,
+    uif: bool,
+    /// Number of calls served; the next one has this number.
+    pub served: u32,
+    /// User vectors that were delivered.
+    pub delivered: u64,
+    /// Post that completes nothing: the client is notified of each completion only if there is one.
+    replies: bool,
+}
+
+impl Shadow {
+    /// Starts on CPU 0 with UIF set. `replies`: completions are notified.
+    pub fn start(channel: &Arc<Channel>, task: &Arc<Task>, replies: bool) -> Self {
+        for line in &channel.machine.uinv {
+            line.attach();
+        }
+        *task.thread.lock().unwrap() = Some(thread::current());
+        let mut shadow = Self {
+            server: channel.server(),
+            task: Arc::clone(task),
+            cpu: 0,
+            loaded: false,
+            uirr: 0,
+            uif: true,
+            served: 0,
+            delivered: 0,
+            replies,
+        };
+        shadow.context_load();
+        shadow
+    }
+
+    /// Ends, and with it [`wakeup_interrupts`].
+    pub fn end(self) {
+        self.server.channel.machine.wakeup.raise(STOP);
+    }
+
+    /// `serve` of serve.rs until `calls` are served: spins a little, looks into the ring, sleeps. `wakes_at` is the CPU
+    /// on which a sleep ends.
+    pub fn serve_waiting(&mut self, calls: u32, wakes_at: usize) {
+        while self.served < calls {
+            // let unmasked = masked.unmask();
+            self.unmask();
+            // spin(options);
+            self.boundary();
+            // masked = unmasked.mask();
+            self.mask();
+            // if masked.service().drain(Server::MainThread) == 0
+            // && !handler::has_ended()
+            if self.drain() == 0 && self.served < calls {
+                // device.wait(RECHECK.as_micros() as u64)?;
+                self.wait(wakes_at);
+            }
+        }
+    }
+
+    /// `serve` of serve.rs with `--idle spin`, until `calls` are served.
+    pub fn serve_spinning(&mut self, calls: u32) {
+        while self.served < calls {
+            self.spin();
+        }
+    }
+
+    /// Runs until a user vector has been delivered.
+    pub fn spin(&mut self) {
+        let before = self.delivered.count_ones() + self.served;
+        self.boundary();
+        while self.delivered.count_ones() + self.served == before {
+            self.server.channel.machine.uinv[self.cpu].wait_until_pending();
+            self.boundary();
+        }
+    }
+
+    /// STUI.
+    pub fn unmask(&mut self) {
+        self.uif = true;
+        self.deliver();
+    }
+
+    /// CLUI.
+    pub fn mask(&mut self) {
+        self.uif = false;
+    }
+
+    /// Between two instructions with interrupts enabled.
+    pub fn boundary(&mut self) {
+        self.take_interrupts();
+        self.deliver();
+    }
+
+    /// Off this CPU and, later, onto CPU `cpu`.
+    pub fn switch_to(&mut self, cpu: usize) {
+        self.context_unload();
+        self.take_interrupts();
+        self.cpu = cpu;
+        self.take_interrupts();
+        self.context_load();
+        self.deliver();
+    }
+
+    /// The processor takes UINV: processing if the thread's state is loaded. If not, UINV is 0, and the kernel's own
+    /// handler only acknowledges.
+    fn take_interrupts(&mut self) {
+        if let Some(vector) = self.server.channel.machine.uinv[self.cpu].accept() {
+            assert_eq!(vector, UINV);
+            if self.loaded {
+                self.uirr |= processor::process_notification(&self.server.channel.server_upid);
+            }
+        }
+    }
+
+    /// Delivers what is pending, highest first. (SDM 3A, "User-Interrupt Delivery")
+    fn deliver(&mut self) {
+        while self.loaded
+            && self.uif
+            && let Some(vector) = self.uirr.checked_ilog2()
+        {
+            self.uirr &= !(1 << vector);
+            self.delivered |= 1 << vector;
+            self.uif = false;
+            self.drain();
+            self.uif = true;
+        }
+    }
+
+    /// `Service::drain`.
+    fn drain(&mut self) -> usize {
+        let mut served = 0;
+        while let Some(request) = self.server.next().unwrap() {
+            assert_eq!(self.server.serve(request), self.served);
+            self.served += 1;
+            served += 1;
+            if self.replies {
+                let channel = &self.server.channel;
+                channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
+            }
+        }
+        served
+    }
+
+    /// `isthmus_upid_control`.
+    fn upid_control(&self, nv: u8) -> u64 {
+        (self.cpu as u64) << 32 | u64::from(nv) << 16
+    }
+
+    /// `isthmus_context_load`.
+    fn context_load(&mut self) {
+        let (control, pir) = self.server.channel.server_upid.words();
+        // atomic64_xchg(&ctx->upid->control, isthmus_upid_control(ISTHMUS_UINV));
+        control.swap(self.upid_control(UINV), Ordering::SeqCst);
+        // posted = atomic64_xchg(&ctx->upid->pir, 0);
+        let posted = pir.swap(0, Ordering::SeqCst);
+        // isthmus_cpu_start(ctx->requests | posted, ctx->uif);
+        self.uirr = self.task.requests.load(Ordering::Relaxed) | posted;
+        // ctx->requests = 0;
+        self.task.requests.store(0, Ordering::Relaxed);
+        self.loaded = true;
+    }
+
+    /// `isthmus_context_unload`.
+    fn context_unload(&mut self) {
+        if !self.loaded {
+            return;
+        }
+        let (control, _) = self.server.channel.server_upid.words();
+        // atomic64_or(UPID_SN, &ctx->upid->control);
+        control.fetch_or(SN, Ordering::SeqCst);
+        // isthmus_cpu_stop(&ctx->requests, &ctx->uif);
+        self.task.requests.store(self.uirr, Ordering::Relaxed);
+        self.uirr = 0;
+        self.loaded = false;
+    }
+
+    /// `isthmus_wait`.
+    fn wait(&mut self, wakes_at: usize) {
+        // start_waiting(ctx);
+        self.start_waiting();
+        self.take_interrupts();
+        // ret = sleep_until_posted(ctx, deadline);
+        self.sleep_until_posted();
+        self.cpu = wakes_at;
+        // stop_waiting(ctx);
+        self.stop_waiting();
+    }
+
+    fn start_waiting(&mut self) {
+        // isthmus_context_unload(ctx);
+        self.context_unload();
+        // ctx->waiting = true;
+        // list_add(&ctx->wait_node, &waiters);
+        self.task.listed.store(true, Ordering::Relaxed);
+        let (control, _) = self.server.channel.server_upid.words();
+        // atomic64_xchg(&ctx->upid->control, isthmus_upid_control(POSTED_INTR_WAKEUP_VECTOR));
+        control.swap(self.upid_control(WAKEUP), Ordering::SeqCst);
+    }
+
+    fn stop_waiting(&mut self) {
+        // list_del(&ctx->wait_node);
+        self.task.listed.store(false, Ordering::Relaxed);
+        // ctx->waiting = false;
+        // isthmus_context_load(ctx);
+        self.context_load();
+    }
+
+    fn sleep_until_posted(&self) {
+        loop {
+            // A store and a full barrier.
+            // set_current_state(TASK_INTERRUPTIBLE);
+            self.task.state.swap(TASK_INTERRUPTIBLE, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            // if (has_posts(ctx))
+            if self.task.has_posts(&self.server.channel) {
+                break;
+            }
+            // Without the timer.
+            // slept_out = !schedule_hrtimeout(&expires, HRTIMER_MODE_ABS);
+            while self.task.state.load(Ordering::Relaxed) == TASK_INTERRUPTIBLE {
+                thread::park();
+            }
+        }
+        // __set_current_state(TASK_RUNNING);
+        self.task.state.swap(TASK_RUNNING, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What processors do: post, notify, process notifications, halt.
+//!
+//! An interrupt on its way is a bit that its receiver takes. It becomes visible after everything that the sender did
+//! before: SENDUIPI's locked access has completed when the interrupt is sent. The time between the two is a step of its
+//! own, so an interrupt may be on its way for as long as the checker likes.
+
+use std::sync::Mutex;
+
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::thread::{self, Thread};
+use uintr::Upid;
+
+/// ON of the control word. (SDM 3A, "User Posted-Interrupt Descriptor (UPID)")
+pub const ON: u64 = 1 << 0;
+/// SN of the control word.
+pub const SN: u64 = 1 << 1;
+
+/// The co-kernel's vector.
+pub const NOTIFICATION: u8 = 1;
+/// UINV of the shadow process.
+pub const UINV: u8 = 2;
+/// The wake-up vector of the driver.
+pub const WAKEUP: u8 = 3;
+/// The co-kernel's timer.
+pub const TIMER: u8 = 4;
+/// No vector of the product: ends a thread of the model.
+pub const STOP: u8 = 5;
+
+/// Interrupts pending for one receiver, and the thread that it is.
+#[derive(Debug)]
+pub struct Line {
+    pending: AtomicU32,
+    receiver: Mutex<Option<Thread>>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            pending: AtomicU32::new(0),
+            receiver: Mutex::new(None),
+        }
+    }
+
+    /// Makes the current thread the receiver.
+    pub fn attach(&self) {
+        *self.receiver.lock().unwrap() = Some(thread::current());
+    }
+
+    /// Makes `vector` pending.
+    pub fn raise(&self, vector: u8) {
+        self.pending.fetch_or(1 << vector, Ordering::Release);
+        let receiver = self.receiver.lock().unwrap().clone();
+        if let Some(receiver) = receiver {
+            receiver.unpark();
+        }
+    }
+
+    /// Accepts the pending vector with the highest priority.
+    pub fn accept(&self) -> Option<u8> {
+        // Always the newest value: this is no memory but a register of the APIC.
+        let pending = self.pending.fetch_or(0, Ordering::Acquire);
+        let vector = pending.checked_ilog2()?;
+        self.pending.fetch_and(!(1 << vector), Ordering::Acquire);
+        Some(vector as u8)
+    }
+
+    /// Waits until something is pending, without accepting it.
+    pub fn wait_until_pending(&self) {
+        while self.pending.fetch_or(0, Ordering::Acquire) == 0 {
+            thread::park();
+        }
+    }
+
+    /// STI, HLT: waits for an interrupt and accepts it. None is accepted between the caller's last look and HLT.
+    pub fn halt(&self) -> u8 {
+        loop {
+            if let Some(vector) = self.accept() {
+                return vector;
+            }
+            thread::park();
+        }
+    }
+}
+
+/// Who receives what.
+#[derive(Debug)]
+pub struct Machine {
+    /// The co-kernel's CPU.
+    pub nimbos: Line,
+    /// UINV at the two CPUs of Linux.
+    pub uinv: [Line; 2],
+    /// The wake-up vector at Linux's CPUs: whichever takes it, the driver's hook looks at all that wait.
+    pub wakeup: Line,
+}
+
+impl Machine {
+    /// Makes a machine without pending interrupts.
+    pub fn new() -> Self {
+        Self {
+            nimbos: Line::new(),
+            uinv: [Line::new(), Line::new()],
+            wakeup: Line::new(),
+        }
+    }
+
+    /// SENDUIPI: one locked read-modify-write of the UPID's 16 bytes, then the interrupt. (SDM 2, "SENDUIPI")
+    pub fn senduipi(&self, upid: &Upid, user_vector: u8) {
+        if let Some(control) = post(upid, user_vector) {
+            self.send(control);
+        }
+    }
+
+    /// Posts as software does that has no SENDUIPI at hand (a hypervisor merging posts): requests first, then ON.
+    pub fn post_in_two_steps(&self, upid: &Upid, user_vector: u8) {
+        let (control, pir) = upid.words();
+        pir.fetch_or(1 << user_vector, Ordering::AcqRel);
+        let set_on = |control| (control & (ON | SN) == 0).then_some(control | ON);
+        if let Ok(control) = control.fetch_update(Ordering::AcqRel, Ordering::Acquire, set_on) {
+            self.send(control);
+        }
+    }
+
+    /// Sends the notification that a control word describes.
+    fn send(&self, control: u64) {
+        let (nv, ndst) = ((control >> 16) as u8, (control >> 32) as usize);
+        match nv {
+            NOTIFICATION => self.nimbos.raise(nv),
+            UINV => self.uinv[ndst].raise(nv),
+            WAKEUP => self.wakeup.raise(nv),
+            _ => panic!("nobody has vector {nv}: control word {control:#x}"),
+        }
+    }
+}
+
+/// Changes both words of a UPID at once; returns the control word if a notification is to be sent.
+///
+/// loom has no atomic of 16 bytes: the first access is an ordinary one, which the others follow without letting any other
+/// thread run.
+fn post(upid: &Upid, user_vector: u8) -> Option<u64> {
+    let (control, pir) = upid.words();
+    let before = control.fetch_or(0, Ordering::AcqRel);
+    loom::stop_exploring();
+    pir.fetch_or(1 << user_vector, Ordering::AcqRel);
+    let is_notified = before & (ON | SN) == 0;
+    // Even if it changes nothing: who reads the control word from now on has this post's requests.
+    control.fetch_or(if is_notified { ON } else { 0 }, Ordering::AcqRel);
+    loom::explore();
+    is_notified.then_some(before)
+}
+
+/// Returns the requests that a notification announced. (SDM 3A, "User-Interrupt Notification Processing")
+pub fn process_notification(upid: &Upid) -> u64 {
+    let (control, pir) = upid.words();
+    control.fetch_and(!ON, Ordering::AcqRel);
+    pir.swap(0, Ordering::AcqRel)
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Keeps the models and what they model together.
+//!
+//! In a function of a model, a comment that quotes a statement stands for that statement of the modelled function. The
+//! statements must be there, in the comments' order, and the driver must touch a UPID nowhere else.
+
+use std::fs;
+use std::path::Path;
+
+/// A function, the file it is in, and the model of it.
+struct Modelled {
+    file: &'static str,
+    function: &'static str,
+    model: &'static str,
+    model_function: &'static str,
+    /// Statements quoted.
+    statements: usize,
+}
+
+const fn modelled(
+    file: &'static str,
+    function: &'static str,
+    model: &'static str,
+    model_function: &'static str,
+    statements: usize,
+) -> Modelled {
+    Modelled {
+        file,
+        function,
+        model,
+        model_function,
+        statements,
+    }
+}
+
+const CONTEXT: &str = "guest-linux-shadow/driver/context.c";
+const WAIT: &str = "guest-linux-shadow/driver/wait.c";
+const SERVE: &str = "guest-linux-shadow/shadow/src/serve.rs";
+const INTERRUPTS: &str = "guest-nimbos/kernel/src/interrupts.rs";
+
+const MODELLED: [Modelled; 11] = [
+    modelled(
+        CONTEXT,
+        "isthmus_context_load",
+        "linux.rs",
+        "context_load",
+        4,
+    ),
+    modelled(
+        CONTEXT,
+        "isthmus_context_unload",
+        "linux.rs",
+        "context_unload",
+        2,
+    ),
+    modelled(WAIT, "has_posts", "linux.rs", "has_posts", 1),
+    modelled(WAIT, "wake_receivers", "linux.rs", "wake_receivers", 3),
+    modelled(WAIT, "start_waiting", "linux.rs", "start_waiting", 4),
+    modelled(WAIT, "stop_waiting", "linux.rs", "stop_waiting", 3),
+    modelled(
+        WAIT,
+        "sleep_until_posted",
+        "linux.rs",
+        "sleep_until_posted",
+        4,
+    ),
+    modelled(WAIT, "isthmus_wait", "linux.rs", "wait", 3),
+    modelled(SERVE, "serve", "linux.rs", "serve_waiting", 6),
+    modelled(INTERRUPTS, "wait", "nimbos.rs", "wait", 2),
+    modelled(INTERRUPTS, "handle", "nimbos.rs", "handle", 1),
+];
+
+/// Functions of the driver that change a UPID nobody posts to on purpose: before it is handed out, after it was given up.
+const UNMODELLED: [&str; 2] = ["isthmus_register_handler", "isthmus_unbind"];
+
+#[test]
+fn the_models_have_the_steps_of_what_they_model() {
+    for item in MODELLED {
+        let source = body(&read(item.file), item.function);
+        let model = body(
+            &read(&format!("tests/interleavings/src/{}", item.model)),
+            item.model_function,
+        );
+        let statements = quoted(&model);
+        assert_eq!(
+            statements.len(),
+            item.statements,
+            "{} quotes {statements:?}",
+            item.model_function
+        );
+        let mut rest = source.as_str();
+        for statement in statements {
+            let at = rest.find(&statement).unwrap_or_else(|| {
+                panic!(
+                    "{} in {} has no `{statement}` at this place",
+                    item.function, item.file
+                )
+            });
+            rest = &rest[at + statement.len()..];
+        }
+    }
+}
+
+#[test]
+fn the_driver_touches_a_upid_where_the_model_does() {
+    let accesses =
+        |text: &str| text.matches("upid->control").count() + text.matches("upid->pir").count();
+    for file in [
+        "context.c",
+        "wait.c",
+        "device.c",
+        "channel.c",
+        "cpu.c",
+        "main.c",
+    ] {
+        let file = format!("guest-linux-shadow/driver/{file}");
+        let text = read(&file);
+        let in_models: usize = MODELLED
+            .iter()
+            .filter(|item| item.file == file)
+            .map(|item| {
+                let model = format!("tests/interleavings/src/{}", item.model);
+                quoted(&body(&read(&model), item.model_function))
+                    .iter()
+                    .map(|statement| accesses(statement))
+                    .sum::<usize>()
+            })
+            .sum();
+        let elsewhere: usize = UNMODELLED
+            .iter()
+            .filter_map(|function| find_body(&text, function))
+            .map(|body| accesses(&body))
+            .sum();
+        assert_eq!(accesses(&text), in_models + elsewhere, "{file}");
+    }
+}
+
+/// The co-kernel's HLT is the model's: nothing is accepted between the last look and the sleep.
+#[test]
+fn the_co_kernel_enables_interrupts_for_hlt_only() {
+    let body = body(
+        &read("guest-nimbos/kernel/src/arch/cpu.rs"),
+        "wait_for_interrupt",
+    );
+    assert!(body.contains(r#"asm!("sti", "hlt", "cli")"#), "{body}");
+    let body = self::body(&read(INTERRUPTS), "take_notification");
+    assert!(body.contains("inbox.take_requests()"), "{body}");
+}
+
+/// Reads a file of the project.
+fn read(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root.join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns the body of a function that is there.
+fn body(text: &str, function: &str) -> String {
+    find_body(text, function).unwrap_or_else(|| panic!("no function {function}"))
+}
+
+/// Returns the body of a function, C or Rust, if `text` has it: line by line with single spaces; statements of several lines in one.
+fn find_body(text: &str, function: &str) -> Option<String> {
+    let call = format!("{function}(");
+    let body = text
+        .match_indices(&call)
+        .filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        .find_map(|(at, _)| {
+            let parameters = balanced(&text[at + call.len() - 1..], '(', ')')?;
+            let rest = &text[at + call.len() - 1 + parameters.len()..];
+            // A call would be followed by something else.
+            let is_definition = rest.trim_start().starts_with(['{', '-']);
+            let open = rest.find('{').filter(|_| is_definition)?;
+            balanced(&rest[open..], '{', '}')
+        })?;
+    let mut lines = String::new();
+    for line in body.lines() {
+        let line = line.trim();
+        // A continued statement of C.
+        if !lines.ends_with([',', '|']) {
+            lines.push('\n');
+        } else {
+            lines.push(' ');
+        }
+        lines.push_str(line);
+    }
+    Some(lines)
+}
+
+/// Returns the start of `text`, which begins with `open`, up to the matching `close`.
+fn balanced(text: &str, open: char, close: char) -> Option<&str> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        if c == open {
+            depth += 1;
+        } else if c == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(&text[..=at]);
+            }
+        }
+    }
+    None
+}
+
+/// Returns the statements that a model's function quotes.
+fn quoted(model: &str) -> Vec<String> {
+    model
+        .lines()
+        .filter_map(|line| line.strip_prefix("// "))
+        // A sentence ends with a full stop, a statement does not.
+        .filter(|line| !line.ends_with('.'))
+        .map(str::to_owned)
+        .collect()
+}
