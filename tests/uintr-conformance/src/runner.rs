@@ -56,7 +56,7 @@ fn find(case: &Case, bench: &mut Bench) -> Found {
     match outcome {
         Ok(found) => found,
         Err(Failure(mut text)) => {
-            text.push(format_args!(" ({}: {})", case.section, case.title));
+            text.push(format_args!(" ({})", case.section));
             Found::Wrong(text)
         }
     }

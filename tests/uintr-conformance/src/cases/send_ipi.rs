@@ -151,7 +151,8 @@ fn t34(bench: &mut Bench) -> Outcome {
     let at_receiver = bench.on(RECEIVER, take_errors, 0)? as u32;
     if at_sender & apic::ESR_SEND_ILLEGAL_VECTOR != 0 {
         as_manual!("nothing delivered, ON stays, the sender's ESR has bit 5")
-    } else if at_sender == 0 && at_receiver & !apic::ESR_RECEIVED_ILLEGAL_VECTOR == 0 {
+    } else if (at_sender | at_receiver) & !apic::ESR_RECEIVED_ILLEGAL_VECTOR == 0 {
+        // The target logs it. With a filter that is the sender: the hypervisor has its APIC send to itself.
         deviant!(
             "nothing delivered, ON stays, but ESR {at_sender:#x} at the sender and {at_receiver:#x} at the receiver"
         )
