@@ -11,6 +11,8 @@ pub mod archive;
 pub mod clock;
 pub mod command_line;
 pub mod frames;
+#[cfg(test)]
+mod fuzz;
 pub mod layout;
 pub mod program;
 pub mod reply;
