@@ -122,16 +122,19 @@ impl Upid {
     /// the notification that the caller has to send, if none is outstanding and none suppressed.
     ///
     /// The requests go first: whoever then finds ON set has them taken by the receiver that the outstanding
-    /// notification reaches. ON is set only where neither ON nor SN is, in one step with reading where to notify.
+    /// notification reaches. A receiver that suppresses notifications meanwhile may get this one yet, as it may from
+    /// SENDUIPI just before. There is no loop that a hostile receiver could keep going by changing the descriptor.
     pub fn post(&self, requests: u64) -> Option<Notification> {
-        self.pir.fetch_or(requests, Ordering::SeqCst);
-        let quiet = Self::OUTSTANDING | Self::SUPPRESS;
-        let before = self
-            .control
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |control| {
-                (control & quiet == 0).then_some(control | Self::OUTSTANDING)
-            })
-            .ok()?;
+        self.pir.fetch_or(requests, Ordering::AcqRel);
+        // Changes nothing, and yet must not be a load: that could overtake the requests.
+        let before = self.control.fetch_or(0, Ordering::AcqRel);
+        if before & (Self::OUTSTANDING | Self::SUPPRESS) != 0 {
+            return None;
+        }
+        let before = self.control.fetch_or(Self::OUTSTANDING, Ordering::AcqRel);
+        if before & Self::OUTSTANDING != 0 {
+            return None;
+        }
         Some(Notification {
             vector: (before >> 16) as u8,
             destination: (before >> 32) as u32,

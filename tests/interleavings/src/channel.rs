@@ -19,6 +19,8 @@ pub const USER_VECTOR: u8 = 0;
 pub struct Channel {
     pub machine: Machine,
     pub client_upid: Upid,
+    /// What a filtered server cell sees in place of `client_upid`.
+    pub client_proxy: Upid,
     pub server_upid: Upid,
     server_state: AtomicU32,
     ring: ModelMemory,
@@ -38,6 +40,7 @@ impl Channel {
         let channel = Self {
             machine: Machine::new(),
             client_upid: Upid::default(),
+            client_proxy: Upid::default(),
             server_upid: Upid::default(),
             server_state: AtomicU32::new(1),
             ring: ModelMemory::smallest(),

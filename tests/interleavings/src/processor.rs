@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread::{self, Thread};
-use uintr::Upid;
+use uintr::{Notification, Upid};
 
 /// ON of the control word. (SDM 3A, "User Posted-Interrupt Descriptor (UPID)")
 pub const ON: u64 = 1 << 0;
@@ -106,38 +106,45 @@ impl Machine {
 
     /// SENDUIPI: one locked read-modify-write of the UPID's 16 bytes, then the interrupt. (SDM 2, "SENDUIPI")
     pub fn senduipi(&self, upid: &Upid, user_vector: u8) {
-        if let Some(control) = post(upid, user_vector) {
-            self.send(control);
+        if let Some(notification) = post(upid, user_vector) {
+            self.send(notification);
         }
     }
 
-    /// Posts as software does that has no SENDUIPI at hand (a hypervisor merging posts): requests first, then ON.
-    pub fn post_in_two_steps(&self, upid: &Upid, user_vector: u8) {
-        let (control, pir) = upid.words();
-        pir.fetch_or(1 << user_vector, Ordering::AcqRel);
-        let set_on = |control| (control & (ON | SN) == 0).then_some(control | ON);
-        if let Ok(control) = control.fetch_update(Ordering::AcqRel, Ordering::Acquire, set_on) {
-            self.send(control);
+    /// SENDUIPI to a proxy: its notification is a VM exit, in which the hypervisor moves the posts to the receiver's
+    /// descriptor. (hypervisor/src/doorbell.rs, `relay`)
+    pub fn senduipi_by_proxy(&self, proxy: &Upid, upid: &Upid, user_vector: u8) {
+        if post(proxy, user_vector).is_some() {
+            // let posted = proxy.take_requests();
+            let posted = proxy.take_requests();
+            // (allowed != 0).then(|| target.post(allowed))
+            if posted != 0
+                && let Some(notification) = upid.post(posted)
+            {
+                self.send(notification);
+            }
         }
     }
 
-    /// Sends the notification that a control word describes.
-    fn send(&self, control: u64) {
-        let (nv, ndst) = ((control >> 16) as u8, (control >> 32) as usize);
-        match nv {
-            NOTIFICATION => self.nimbos.raise(nv),
-            UINV => self.uinv[ndst].raise(nv),
-            WAKEUP => self.wakeup.raise(nv),
-            _ => panic!("nobody has vector {nv}: control word {control:#x}"),
+    fn send(&self, notification: Notification) {
+        let Notification {
+            vector,
+            destination,
+        } = notification;
+        match vector {
+            NOTIFICATION => self.nimbos.raise(vector),
+            UINV => self.uinv[destination as usize].raise(vector),
+            WAKEUP => self.wakeup.raise(vector),
+            _ => panic!("nobody has vector {vector}, destination {destination:#x}"),
         }
     }
 }
 
-/// Changes both words of a UPID at once; returns the control word if a notification is to be sent.
+/// Changes both words of a UPID at once; returns the notification that is to be sent.
 ///
 /// loom has no atomic of 16 bytes: the first access is an ordinary one, which the others follow without letting any other
 /// thread run.
-fn post(upid: &Upid, user_vector: u8) -> Option<u64> {
+fn post(upid: &Upid, user_vector: u8) -> Option<Notification> {
     let (control, pir) = upid.words();
     let before = control.fetch_or(0, Ordering::AcqRel);
     loom::stop_exploring();
@@ -146,7 +153,10 @@ fn post(upid: &Upid, user_vector: u8) -> Option<u64> {
     // Even if it changes nothing: who reads the control word from now on has this post's requests.
     control.fetch_or(if is_notified { ON } else { 0 }, Ordering::AcqRel);
     loom::explore();
-    is_notified.then_some(before)
+    is_notified.then_some(Notification {
+        vector: (before >> 16) as u8,
+        destination: (before >> 32) as u32,
+    })
 }
 
 /// Returns the requests that a notification announced. (SDM 3A, "User-Interrupt Notification Processing")

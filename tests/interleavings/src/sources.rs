@@ -36,9 +36,10 @@ const fn modelled(
 const CONTEXT: &str = "guest-linux-shadow/driver/context.c";
 const WAIT: &str = "guest-linux-shadow/driver/wait.c";
 const SERVE: &str = "guest-linux-shadow/shadow/src/serve.rs";
+const DOORBELL: &str = "hypervisor/src/doorbell.rs";
 const INTERRUPTS: &str = "guest-nimbos/kernel/src/interrupts.rs";
 
-const MODELLED: [Modelled; 11] = [
+const MODELLED: [Modelled; 12] = [
     modelled(
         CONTEXT,
         "isthmus_context_load",
@@ -68,6 +69,7 @@ const MODELLED: [Modelled; 11] = [
     modelled(SERVE, "serve", "linux.rs", "serve_waiting", 6),
     modelled(INTERRUPTS, "wait", "nimbos.rs", "wait", 2),
     modelled(INTERRUPTS, "handle", "nimbos.rs", "handle", 1),
+    modelled(DOORBELL, "relay", "processor.rs", "senduipi_by_proxy", 2),
 ];
 
 /// Functions of the driver that change a UPID nobody posts to on purpose: before it is handed out, after it was given up.
@@ -159,20 +161,21 @@ fn body(text: &str, function: &str) -> String {
     find_body(text, function).unwrap_or_else(|| panic!("no function {function}"))
 }
 
-/// Returns the body of a function, C or Rust, if `text` has it: line by line with single spaces; statements of several lines in one.
+/// Returns the body of a function, C or Rust, if `text` has it, the last of that name: line by line with single spaces; statements of several lines in one.
 fn find_body(text: &str, function: &str) -> Option<String> {
     let call = format!("{function}(");
     let body = text
         .match_indices(&call)
         .filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-        .find_map(|(at, _)| {
+        .filter_map(|(at, _)| {
             let parameters = balanced(&text[at + call.len() - 1..], '(', ')')?;
             let rest = &text[at + call.len() - 1 + parameters.len()..];
             // A call would be followed by something else.
             let is_definition = rest.trim_start().starts_with(['{', '-']);
             let open = rest.find('{').filter(|_| is_definition)?;
             balanced(&rest[open..], '{', '}')
-        })?;
+        })
+        .last()?;
     let mut lines = String::new();
     for line in body.lines() {
         let line = line.trim();

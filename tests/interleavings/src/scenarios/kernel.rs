@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use forward_ring::WaitError;
 use loom::thread;
+use uintr::Upid;
 
-use super::Preemptions::Any;
+use super::Preemptions::{Any, UpTo};
 use super::check;
 use crate::channel::{Channel, USER_VECTOR};
 use crate::nimbos::Nimbos;
@@ -59,31 +60,63 @@ fn vectors_of_two_senders_are_all_taken() {
 }
 
 #[test]
-fn vectors_of_software_that_posts_in_two_steps_are_all_taken() {
-    check("two senders in two steps", Any, || {
+fn vectors_that_the_hypervisor_posts_are_all_taken() {
+    check("two senders, each with a proxy", Any, || {
+        collects_all(|channel, vector| {
+            let proxy = Upid::default();
+            channel
+                .machine
+                .senduipi_by_proxy(&proxy, &channel.client_upid, vector);
+        });
+    });
+}
+
+/// Two CPUs of one cell post in the same proxy: whoever exits takes the other's post along, or the other exits too.
+#[test]
+fn vectors_of_two_senders_in_one_proxy_are_all_taken() {
+    check("two senders in one proxy", UpTo(3), || {
         collects_all(|channel, vector| {
             channel
                 .machine
-                .post_in_two_steps(&channel.client_upid, vector);
+                .senduipi_by_proxy(&channel.client_proxy, &channel.client_upid, vector);
         });
     });
 }
 
 /// A receiver that suppresses notifications while it is busy, and looks when it allows them again.
+fn suppresses(post: fn(&Channel)) {
+    let channel = Channel::new();
+    channel.machine.nimbos.attach();
+    let sender = Arc::clone(&channel);
+    thread::spawn(move || post(&sender));
+    let upid = &channel.client_upid;
+    upid.set_suppress(true);
+    upid.set_suppress(false);
+    if upid.requests() == 0 {
+        assert_eq!(channel.machine.nimbos.halt(), NOTIFICATION);
+    }
+    assert_eq!(upid.take_requests(), 1 << 3);
+}
+
 #[test]
 fn posts_while_suppressed_are_found_afterwards() {
     check("suppressed", Any, || {
-        let channel = Channel::new();
-        channel.machine.nimbos.attach();
-        let sender = Arc::clone(&channel);
-        thread::spawn(move || sender.machine.senduipi(&sender.client_upid, 3));
-        let upid = &channel.client_upid;
-        upid.set_suppress(true);
-        upid.set_suppress(false);
-        if upid.requests() == 0 {
-            assert_eq!(channel.machine.nimbos.halt(), NOTIFICATION);
-        }
-        assert_eq!(upid.take_requests(), 1 << 3);
+        suppresses(|channel| channel.machine.senduipi(&channel.client_upid, 3));
+    });
+}
+
+#[test]
+fn posts_of_the_hypervisor_while_suppressed_are_found_afterwards() {
+    check("suppressed, proxy", Any, || {
+        suppresses(|channel| {
+            let Channel {
+                machine,
+                client_proxy,
+                client_upid,
+                ..
+            } = channel;
+            machine.senduipi_by_proxy(client_proxy, client_upid, 3);
+        });
     });
 }
 
