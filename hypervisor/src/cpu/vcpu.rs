@@ -244,13 +244,11 @@ impl Vcpu {
     /// "Information for VM Exits That Occur During Event Delivery")
     pub fn complete_interrupted_delivery(&mut self) {
         let vectoring = self.vmcs.read(fields::IDT_VECTORING_INFO);
-        let injecting = self.vmcs.read(fields::ENTRY_INTERRUPTION_INFO) & VALID != 0;
-        if vectoring & VALID == 0 || injecting {
+        let injecting = self.vmcs.read(fields::ENTRY_INTERRUPTION_INFO);
+        let Some(event) = interrupted_event(vectoring, injecting) else {
             return;
-        }
-        // Bit 12 is undefined here and reserved there.
-        self.vmcs
-            .write(fields::ENTRY_INTERRUPTION_INFO, vectoring & !(1 << 12));
+        };
+        self.vmcs.write(fields::ENTRY_INTERRUPTION_INFO, event);
         if vectoring.get_bit(11) {
             let code = self.vmcs.read(fields::IDT_VECTORING_ERROR_CODE);
             self.vmcs.write(fields::ENTRY_EXCEPTION_ERROR_CODE, code);
@@ -350,6 +348,19 @@ impl Vcpu {
     }
 }
 
+/// Returns the event to inject for the one whose delivery an exit interrupted, from the IDT-vectoring information and
+/// what is to be injected already.
+///
+/// A user-interrupt notification counts as the delivery of an external interrupt with vector UINV: its local APIC has had
+/// the EOI, so that nothing but this injection brings it back, and entry processes it as a notification. (SDM 3C, "Exit
+/// from User-Interrupt Notification Processing", "Injection of a User-Interrupt Notification")
+fn interrupted_event(vectoring: u32, injecting: u32) -> Option<u32> {
+    // Bit 12 is undefined in the one field and reserved in the other.
+    const UNDEFINED: u32 = 1 << 12;
+    let is_interrupted = vectoring & VALID != 0 && injecting & VALID == 0;
+    is_interrupted.then_some(vectoring & !UNDEFINED)
+}
+
 const PAGE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 fn write_segment(
@@ -413,5 +424,28 @@ fn write_host_state(v: &mut Vmcs, controls: &Controls, host: &HostState) {
         v.write(fields::HOST_S_CET, 0);
         v.write(fields::HOST_SSP, 0);
         v.write(fields::HOST_SSP_TABLE, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_notification_is_injected_again() {
+        // External interrupt, vector ECH.
+        assert_eq!(interrupted_event(0x8000_00ec, 0), Some(0x8000_00ec));
+        assert_eq!(interrupted_event(0x8000_10ec, 0), Some(0x8000_00ec));
+    }
+
+    #[test]
+    fn nothing_is_injected_without_an_interrupted_event_or_over_another() {
+        assert_eq!(interrupted_event(0x0000_00ec, 0), None);
+        assert_eq!(interrupted_event(0x8000_00ec, 0x8000_0b0d), None);
+        // What an earlier entry injected is no longer valid.
+        assert_eq!(
+            interrupted_event(0x8000_0b0e, 0x0000_0b0d),
+            Some(0x8000_0b0e)
+        );
     }
 }

@@ -20,7 +20,6 @@ impl Default for VirtualApicPage {
 }
 
 impl VirtualApicPage {
-
     /// Returns its physical address: the hypervisor maps memory one to one.
     pub fn phys(&self) -> HostPhys {
         HostPhys((&raw const *self).expose_provenance() as u64)
