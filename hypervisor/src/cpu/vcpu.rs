@@ -352,8 +352,8 @@ impl Vcpu {
 /// what is to be injected already.
 ///
 /// A user-interrupt notification counts as the delivery of an external interrupt with vector UINV: its local APIC has had
-/// the EOI, so that nothing but this injection brings it back, and entry processes it as a notification. (SDM 3C, "Exit
-/// from User-Interrupt Notification Processing", "Injection of a User-Interrupt Notification")
+/// the EOI, so that nothing but this injection brings it back, and entry processes it as a notification. (SDM 3C,
+/// "Information for VM Exits That Occur During Event Delivery", "Event Injection")
 fn interrupted_event(vectoring: u32, injecting: u32) -> Option<u32> {
     // Bit 12 is undefined in the one field and reserved in the other.
     const UNDEFINED: u32 = 1 << 12;

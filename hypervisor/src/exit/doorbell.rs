@@ -1,4 +1,4 @@
-//! APIC-write exits: the notification of a filtered SENDUIPI. (SDM 3C, "User-Interrupt Virtualization")
+//! APIC-write exits: the notification of a filtered SENDUIPI. (SDM 3C, "Virtualizing SENDUIPI")
 //!
 //! The instruction is complete, its post is in the descriptor and ON is set: all that is left is to notify, or not. A
 //! notification that is refused leaves ON set, so that its sender falls silent; the cell goes on.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::address::HostPhys;
 
 /// Offset of the virtual interrupt command register (VICR). With "virtualize APIC accesses" 0 SENDUIPI writes it as 64
-/// bits, whatever the physical APIC's mode. (SDM 3C, "User-Interrupt Virtualization")
+/// bits, whatever the physical APIC's mode. (SDM 3C, "Virtualizing SENDUIPI")
 pub const VICR_OFFSET: usize = 0x300;
 
 /// A virtual-APIC page. The processor writes it in the guest; the cell cannot reach it.
