@@ -161,21 +161,20 @@ fn body(text: &str, function: &str) -> String {
     find_body(text, function).unwrap_or_else(|| panic!("no function {function}"))
 }
 
-/// Returns the body of a function, C or Rust, if `text` has it, the last of that name: line by line with single spaces; statements of several lines in one.
+/// Returns the body of a function, C or Rust, if `text` has it (the last of that name): line by line with single spaces,
+/// statements of several lines in one.
 fn find_body(text: &str, function: &str) -> Option<String> {
     let call = format!("{function}(");
-    let body = text
-        .match_indices(&call)
-        .filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-        .filter_map(|(at, _)| {
-            let parameters = balanced(&text[at + call.len() - 1..], '(', ')')?;
-            let rest = &text[at + call.len() - 1 + parameters.len()..];
-            // A call would be followed by something else.
-            let is_definition = rest.trim_start().starts_with(['{', '-']);
-            let open = rest.find('{').filter(|_| is_definition)?;
-            balanced(&rest[open..], '{', '}')
-        })
-        .last()?;
+    let (at, _) = text.rmatch_indices(&call).find(|(at, _)| {
+        let before = &text[..*at];
+        let line = &before[before.rfind('\n').map_or(0, |end| end + 1)..];
+        // Rust says so; in C a definition is what starts a line without indentation, and is no declaration.
+        line.ends_with("fn ")
+            || line.ends_with([' ', '*']) && !line.starts_with(char::is_whitespace)
+    })?;
+    let parameters = balanced(&text[at + call.len() - 1..], '(', ')')?;
+    let rest = &text[at + call.len() - 1 + parameters.len()..];
+    let body = balanced(&rest[rest.find('{')?..], '{', '}')?;
     let mut lines = String::new();
     for line in body.lines() {
         let line = line.trim();
