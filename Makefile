@@ -8,7 +8,13 @@ LAB = $(CARGO) run --release -p isthmus-lab --
 # The model checker's atomics instead of the processor's; a folder of its own, or everything would be built anew.
 LOOM = RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/loom $(CARGO)
 
-.PHONY: help run test test-host test-emulator check build clean prerequisites
+# Random cases for each fuzz test; more by hand: make fuzz FUZZ_CASES=1000000
+FUZZ_CASES ?= 5000
+# Optimized, and with all assertions; a folder of its own, as above.
+FUZZ = PROPTEST_CASES=$(FUZZ_CASES) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
+	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/fuzz $(CARGO) test --release
+
+.PHONY: help run test test-host test-emulator fuzz check build clean prerequisites
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +40,11 @@ test-host: prerequisites ## Tests that run on this machine, in seconds
 test-emulator: prerequisites ## Tests that boot the emulated machine
 	@$(LAB) setup
 	$(CARGO) run --release -p system-tests --
+
+fuzz: prerequisites ## Random input for everything that reads hostile bytes, FUZZ_CASES for each test
+	@echo "fuzz: $(FUZZ_CASES) cases for each test; what fails stays in proptest-regressions and is run first from then on"
+	$(FUZZ) -p isthmus-hypervisor -p nimbos --lib fuzz::
+	$(FUZZ) -p cell-config -p cell-config-toml -p forward-ring -p hv-abi --test fuzz
 
 build: prerequisites ## Build everything that runs freestanding
 	$(CARGO) build --release $(FREESTANDING)
