@@ -31,15 +31,25 @@ pub enum Failed {
     TooLong,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Mail {
-    Nothing,
-    Posted(Work, u64),
-    Running,
-    Done(Result<u64, Trap>),
+/// What a CPU has been asked, and what it answered.
+struct Mailbox {
+    /// One of the states below: says whose turn it is, so that the locks are always free and nobody polls them.
+    state: AtomicU32,
+    work: Mutex<Option<(Work, u64)>>,
+    answer: Mutex<Result<u64, Trap>>,
 }
 
-static MAIL: [Mutex<Mail>; MAX_CPUS] = [const { Mutex::new(Mail::Nothing) }; MAX_CPUS];
+const IDLE: u32 = 0;
+const POSTED: u32 = 1;
+const DONE: u32 = 2;
+
+static MAILBOXES: [Mailbox; MAX_CPUS] = [const {
+    Mailbox {
+        state: AtomicU32::new(IDLE),
+        work: Mutex::new(None),
+        answer: Mutex::new(Ok(0)),
+    }
+}; MAX_CPUS];
 /// CPUs that are up.
 static UP: AtomicU32 = AtomicU32::new(1);
 static APIC_IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
@@ -127,43 +137,48 @@ pub fn serve(index: u32) -> ! {
     set_up_cpu(index);
     let index = index as usize;
     UP.fetch_add(1, Ordering::SeqCst);
+    let mailbox = &MAILBOXES[index];
     loop {
-        // Taken out before the work begins: an NMI may end it.
-        let mail = *MAIL[index].lock();
-        let Mail::Posted(work, argument) = mail else {
+        if mailbox.state.load(Ordering::SeqCst) != POSTED {
             core::hint::spin_loop();
             continue;
-        };
-        *MAIL[index].lock() = Mail::Running;
-        let mut result = 0;
-        let end = run::catch(&mut || result = work(argument));
-        *MAIL[index].lock() = Mail::Done(end.map(|()| result));
+        }
+        let mut answer = Ok(0);
+        let posted = mailbox.work.lock().take();
+        if let Some((work, argument)) = posted {
+            let mut result = 0;
+            answer = run::catch(&mut || result = work(argument)).map(|()| result);
+        }
+        *mailbox.answer.lock() = answer;
+        mailbox.state.store(DONE, Ordering::SeqCst);
     }
 }
 
 /// Lets the CPU `index` call `work(argument)`; it must be idle. [`finish`] waits for the end.
 pub fn begin(index: usize, work: Work, argument: u64) {
-    *MAIL[index].lock() = Mail::Posted(work, argument);
+    *MAILBOXES[index].work.lock() = Some((work, argument));
+    MAILBOXES[index].state.store(POSTED, Ordering::SeqCst);
 }
 
 /// Tells whether the CPU `index` has something to do.
 pub fn is_busy(index: usize) -> bool {
-    matches!(*MAIL[index].lock(), Mail::Posted(..) | Mail::Running)
+    MAILBOXES[index].state.load(Ordering::SeqCst) == POSTED
 }
 
 /// Waits for the CPU `index` to end its work and returns the result. A CPU that takes too long is taken out of it.
 pub fn finish(index: usize) -> Result<u64, Failed> {
-    let is_idle = || !is_busy(index);
-    if !cpu::wait_until(BUDGET, is_idle) {
+    let is_done = || !is_busy(index);
+    if !cpu::wait_until(BUDGET, is_done) {
         apic::send(apic_id(index), apic::NMI);
-        cpu::wait_until(BUDGET, is_idle);
-        *MAIL[index].lock() = Mail::Nothing;
+        cpu::wait_until(BUDGET, is_done);
         return Err(Failed::TooLong);
     }
-    match core::mem::replace(&mut *MAIL[index].lock(), Mail::Nothing) {
-        Mail::Done(result) => result.map_err(Failed::Trap),
-        Mail::Nothing | Mail::Posted(..) | Mail::Running => Ok(0),
+    let mailbox = &MAILBOXES[index];
+    if mailbox.state.swap(IDLE, Ordering::SeqCst) != DONE {
+        return Ok(0);
     }
+    let answer = *mailbox.answer.lock();
+    answer.map_err(Failed::Trap)
 }
 
 /// Lets the CPU `index` call `work(argument)` and waits for the result; on this CPU calls it.
