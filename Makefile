@@ -9,12 +9,12 @@ LAB = $(CARGO) run --release -p isthmus-lab --
 LOOM = RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/loom $(CARGO)
 
 # Random cases for each fuzz test; more by hand: make fuzz FUZZ_CASES=1000000
-FUZZ_CASES ?= 5000
+FUZZ_CASES ?= 10000
 # Optimized, and with all assertions; a folder of its own, as above.
 FUZZ = PROPTEST_CASES=$(FUZZ_CASES) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/fuzz $(CARGO) test --release
 
-.PHONY: help run test test-host test-emulator fuzz check build clean prerequisites
+.PHONY: help run test test-host test-mutants test-emulator fuzz check build clean prerequisites
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,8 @@ help: ## Show this list
 run: prerequisites ## Boot the demo: Linux and NimbOS in two cells, system calls by senduipi
 	@$(LAB) demo
 
-test: check test-host test-emulator ## All tests
+test: MUTANTS = --product
+test: check test-host test-mutants test-emulator ## All tests
 
 check: prerequisites ## Formatting, lints and documentation
 	$(CARGO) fmt --all -- --check
@@ -36,6 +37,9 @@ test-host: prerequisites ## Tests that run on this machine, in seconds
 	$(CARGO) test $(FREESTANDING) --lib
 	$(CARGO) test --workspace $(HOST)
 	$(LOOM) test --release -p interleavings --lib
+
+test-mutants: prerequisites ## Break the notify/wait protocol in many small ways: a test must notice each
+	$(CARGO) run --release -p mutants -- $(MUTANTS)
 
 test-emulator: prerequisites ## Tests that boot the emulated machine
 	@$(LAB) setup

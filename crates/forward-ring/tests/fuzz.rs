@@ -285,6 +285,8 @@ fn argument() -> impl Strategy<Value = u64> {
         0u64..0x30,
         (0u32..64, -2i64..3).prop_map(|(bit, by)| (1u64 << bit).wrapping_add_signed(by)),
         (0u64..40).prop_map(|low| 0xffff_ffff_8000_0000 - 20 + low),
+        // The buffers' lengths, just fitting and just not.
+        prop_oneof![4094u64..4099, 0x1_effeu64..0x1_f003],
         any::<u64>(),
     ]
 }
@@ -358,12 +360,16 @@ proptest! {
     #[test]
     fn buffers_hold_what_was_written_and_nothing_lies_beside_them(
         pages in 1u64..4, offset in prop_oneof![0usize..64, 4000usize..4200, any::<usize>()],
+        by in prop::option::of(-2isize..3),
         data in prop_oneof![prop::collection::vec(any::<u8>(), 0..80), prop::collection::vec(any::<u8>(), 4090..4100)],
     ) {
         let size = Geometry::MIN_CHANNEL_SIZE + (pages - 1) * 0x2_0000;
         let memory = SharedMemory::new(Geometry::for_channel(size).expect("large enough"));
         let mut client = memory.client();
         let tokens: Vec<Token> = (0..SLOTS).map(|_| client.reserve().expect("there are as many")).collect();
+        // At the buffer's end, or just beyond.
+        let at_end = client.geometry().buffer_len().saturating_sub(data.len());
+        let offset = by.map_or(offset, |by| at_end.saturating_add_signed(by));
         let fits = offset.checked_add(data.len()).is_some_and(|end| end <= client.geometry().buffer_len());
         for token in &tokens {
             let written = client.buffer(token).write(offset, &data);

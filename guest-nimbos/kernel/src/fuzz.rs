@@ -291,7 +291,7 @@ proptest! {
 
     #[test]
     fn what_reaches_a_program_is_an_error_or_in_range(result: i64, most in 0i64.., register: u64, len: u64, room: usize) {
-        for result in [result, result % 8192, most, most.wrapping_add(1)] {
+        for result in [result, result % 8192, -4096, -4095, most, most.wrapping_add(1)] {
             match reply::checked(result, most) {
                 Ok(good) => prop_assert!(good == result && (-4095..=most).contains(&good)),
                 Err(bad) => prop_assert!(bad.result == result && !(-4095..=most).contains(&result)),

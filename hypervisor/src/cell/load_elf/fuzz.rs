@@ -20,19 +20,24 @@ static SYSTEM: LazyLock<System> = LazyLock::new(|| {
         size: region.size,
         guest: region.base,
     });
-    system.cells[0].memory = regions.collect();
+    let mut cell = system.cells[0].clone();
+    cell.memory = regions.collect();
+    // The second cell has but one region: its ramdisk lies in that of the boot area.
+    let mut small = cell.clone();
+    small.memory.truncate(1);
+    system.cells = [cell, small].into_iter().collect();
     system
 });
 
-static RAMDISK: [u8; 0x5_0000] = [0; 0x5_0000];
+static RAMDISK: [u8; 0x11_0000] = [0; 0x11_0000];
 
 proptest! {
     #[test]
     fn image_and_ramdisk_lie_side_by_side_in_the_cells_memory(
-        image in image(), ramdisk in prop::option::of(prop_oneof![0usize..0x5_0000, (0usize..80).prop_map(|n| n << 12)]),
+        image in image(), id in 0usize..2, ramdisk in prop::option::of(prop_oneof![0usize..0x11_0000, (0usize..0x110).prop_map(|n| n << 12)]),
     ) {
         let initrd = ramdisk.map(|len| &RAMDISK[..len]);
-        let plan = match ElfPlan::new(0, &SYSTEM, &image.file, initrd) {
+        let plan = match ElfPlan::new(id, &SYSTEM, &image.file, initrd) {
             Ok(plan) => plan,
             Err(error) => {
                 prop_assert!(!error.to_string().is_empty());

@@ -36,6 +36,7 @@ fn fields() -> impl Strategy<Value = Vec<(usize, usize, u64)>> {
         .boxed(),
         field(field::RELOCATABLE_KERNEL, 1, vec![0, 1, 1]).boxed(),
     ];
+    all.push(field(field::SETUP_DATA, 8, vec![0, mib(1)]).boxed());
     all.push(
         field(
             field::KERNEL_ALIGNMENT,

@@ -36,7 +36,8 @@ pub(crate) struct Image {
 
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
-        8 => (0u64..8, -1i64..2).prop_map(|(n, by)| (n << 8).wrapping_add_signed(by)),
+        12 => (0u64..12).prop_map(|n| n << 8),
+        2 => (0u64..0x11, -1i64..2).prop_map(|(n, by)| (n << 8).wrapping_add_signed(by)),
         1 => (0u32..64, -1i64..2).prop_map(|(bit, by)| (1u64 << bit).wrapping_add_signed(by)),
         1 => any::<u64>(),
     ]
@@ -54,8 +55,8 @@ fn address() -> impl Strategy<Value = u64> {
         0x4304_0000,
     ];
     prop_oneof![
-        6 => (0u64..0xf0).prop_map(|page| 0x4201_0000 + (page << 12)),
-        4 => (any::<Index>(), -0x200i64..0x200).prop_map(move |(i, by)| i.get(&edges).wrapping_add_signed(by)),
+        6 => (0u64..0x18).prop_map(|page| 0x4201_0000 + (page << 12)),
+        1 => (any::<Index>(), -0x200i64..0x200).prop_map(move |(i, by)| i.get(&edges).wrapping_add_signed(by)),
         1 => any::<u64>(),
     ]
 }
