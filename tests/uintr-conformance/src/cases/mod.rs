@@ -4,6 +4,7 @@
 mod enumeration;
 mod instructions;
 mod msr;
+mod notification;
 mod send_checks;
 mod send_ipi;
 mod send_memory;
@@ -51,18 +52,18 @@ pub const ALL: [Case; 99] = [
     send_ipi::T34,
     send_ipi::T35,
     send_ipi::T36,
-    unwritten::T37,
-    unwritten::T38,
-    unwritten::T39,
-    unwritten::T40,
-    unwritten::T41,
-    unwritten::T42,
-    unwritten::T43,
-    unwritten::T44,
-    unwritten::T45,
-    unwritten::T46,
-    unwritten::T47,
-    unwritten::T48,
+    notification::T37,
+    notification::T38,
+    notification::T39,
+    notification::T40,
+    notification::T41,
+    notification::T42,
+    notification::T43,
+    notification::T44,
+    notification::T45,
+    notification::T46,
+    notification::T47,
+    notification::T48,
     unwritten::T49,
     unwritten::T50,
     unwritten::T51,

@@ -4,36 +4,6 @@
 use crate::case::{Case, Where};
 
 /// Not written yet.
-pub const T37: Case = Case::unwritten("T37", "one post is one run of the handler");
-/// Not written yet.
-pub const T38: Case = Case::unwritten("T38", "notified at CPL 0, delivered at CPL 3");
-/// Not written yet.
-pub const T39: Case = Case::unwritten("T39", "a notification waits for IF");
-/// Not written yet.
-pub const T40: Case = Case::unwritten("T40", "notified in compatibility mode");
-/// Not written yet.
-pub const T41: Case = Case::unwritten(
-    "T41",
-    "without CR4.UINTR a notification is an ordinary interrupt",
-);
-/// Not written yet.
-pub const T42: Case = Case::unwritten(
-    "T42",
-    "UIF holds delivery back, STUI lets it happen at once",
-);
-/// Not written yet.
-pub const T43: Case = Case::unwritten("T43", "notified with nothing posted");
-/// Not written yet.
-pub const T44: Case = Case::unwritten("T44", "processing ignores SN, NV, NDST and reserved bits");
-/// Not written yet.
-pub const T45: Case = Case::unwritten("T45", "descriptor of the receiver not present");
-/// Not written yet.
-pub const T46: Case = Case::unwritten("T46", "descriptor of the receiver not canonical");
-/// Not written yet.
-pub const T47: Case = Case::unwritten("T47", "three vectors, highest first");
-/// Not written yet.
-pub const T48: Case = Case::unwritten("T48", "one vector posted twice");
-/// Not written yet.
 pub const T49: Case = Case::unwritten("T49", "a higher vector posted in the handler");
 /// Not written yet.
 pub const T50: Case = Case::unwritten("T50", "nested delivery");

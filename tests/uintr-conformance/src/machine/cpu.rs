@@ -46,6 +46,11 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
     __cpuid_count(leaf, subleaf)
 }
 
+/// Returns how many bits of a linear address the processor has at most. (SDM 2A, "CPUID", leaf 80000008H)
+pub fn linear_address_bits() -> u32 {
+    cpuid(0x8000_0008, 0).eax >> 8 & 0xff
+}
+
 /// Gives this CPU its index, for [`index`].
 pub fn set_index(index: u32) {
     // SAFETY: nothing else uses the register.
