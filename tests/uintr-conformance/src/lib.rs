@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod differential;
 mod options;
 mod text;
 mod verdict;

@@ -24,6 +24,7 @@ mod machine;
 mod case;
 mod bench;
 mod cases;
+mod differential_run;
 mod peer;
 mod runner;
 
@@ -58,6 +59,9 @@ fn run(place: Place, command_line: &str) -> ! {
         options.emulator,
     );
     match options.role {
+        Role::Main if options.is_differential => {
+            differential_run::run_all(&bench::Bench::new(place, mode), &options);
+        }
         Role::Main => runner::run_all(place, mode, &options),
         Role::Peer => peer::serve(place),
     }

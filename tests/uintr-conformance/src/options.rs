@@ -57,6 +57,12 @@ pub struct Options<'a> {
     pub console: Option<u16>,
     /// `only=`: ids of cases, separated by commas.
     only: Option<&'a str>,
+    /// The word `differential`: compare with the reference model, and run no cases.
+    pub is_differential: bool,
+    /// `seed=`: seeds of the comparison, separated by commas.
+    seeds: Option<&'a str>,
+    /// `steps=`: steps of each seed.
+    pub steps: Option<u64>,
 }
 
 /// A word that is not understood.
@@ -73,12 +79,14 @@ impl fmt::Display for OptionError<'_> {
 }
 
 impl<'a> Options<'a> {
-    /// Reads a command line. Words without `=` are names of files and mean nothing. Fails at the first other word that is
+    /// Reads a command line. Words without `=` are names of files and mean nothing, but for
+    /// `differential`. Fails at the first other word that is
     /// not understood.
     pub fn parse(command_line: &'a str) -> Result<Self, OptionError<'a>> {
         let mut options = Self::default();
         for word in command_line.split_ascii_whitespace() {
             let Some((key, value)) = word.split_once('=') else {
+                options.is_differential |= word == "differential";
                 continue;
             };
             match (key, value) {
@@ -94,6 +102,12 @@ impl<'a> Options<'a> {
                     options.console = Some(parse_port(port).ok_or(OptionError { word })?);
                 }
                 ("only", list) if !list.is_empty() => options.only = Some(list),
+                ("seed", list) if list.split(',').all(|seed| seed.parse::<u64>().is_ok()) => {
+                    options.seeds = Some(list);
+                }
+                ("steps", steps) => {
+                    options.steps = Some(steps.parse().map_err(|_| OptionError { word })?);
+                }
                 _ => return Err(OptionError { word }),
             }
         }
@@ -104,6 +118,12 @@ impl<'a> Options<'a> {
     pub fn wants(&self, id: &str) -> bool {
         self.only
             .is_none_or(|list| list.split(',').any(|wanted| wanted == id))
+    }
+
+    /// Returns the seeds; 1 if none is named.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let list = self.seeds.unwrap_or("1");
+        list.split(',').filter_map(|seed| seed.parse().ok())
     }
 
     /// Returns the first wanted id that is not `is_known`.
@@ -169,9 +189,20 @@ mod tests {
             "console=0x1ffff",
             "only=",
             "onyl=T01",
+            "seed=1,x",
+            "seed=",
+            "steps=-1",
         ] {
             assert_eq!(Options::parse(word), Err(OptionError { word }));
         }
+    }
+
+    #[test]
+    fn seeds_are_a_list() {
+        let options = Options::parse("differential seed=3,18446744073709551615 steps=7").unwrap();
+        assert!(options.is_differential && options.steps == Some(7));
+        assert!(options.seeds().eq([3, u64::MAX]));
+        assert!(Options::default().seeds().eq([1]));
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl VectorSet {
         })
     }
 
+    /// Returns the set as 256 bits, lowest vectors first.
+    pub fn words(&self) -> [u64; 4] {
+        self.0
+    }
+
     /// Tells whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; 4]

@@ -84,12 +84,11 @@ impl Cpu {
             return Err(Fault::GP);
         }
         let notifies = control & (ON | SN) == 0;
+        let outstanding = if notifies { ON } else { 0 };
         let as_processor = Privilege::ImplicitSupervisor;
+        memory.write(address, control | outstanding, as_processor)?;
         let pir = pir | 1 << target.user_vector;
         memory.write(address.wrapping_add(8), pir, as_processor)?;
-        if notifies {
-            memory.write(address, control | ON, as_processor)?;
-        }
         Ok(notifies.then_some(control))
     }
 }

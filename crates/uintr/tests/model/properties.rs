@@ -102,7 +102,7 @@ fn apply(world: &mut World, op: Op) {
 proptest! {
     #[test]
     fn every_posted_vector_is_delivered_once_and_highest_first(
-        ops in prop::collection::vec(op(), 0..250),
+        ops in prop::collection::vec(op(), 0..200),
     ) {
         let mut world = World::new();
         for op in ops {

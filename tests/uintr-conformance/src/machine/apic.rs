@@ -127,6 +127,28 @@ pub fn is_any_requested() -> bool {
     (0..8).any(|word| read(IRR + word) != 0)
 }
 
+/// Returns all requested interrupts, lowest vectors first.
+pub fn requested() -> [u64; 4] {
+    vectors(IRR)
+}
+
+/// Returns all interrupts in service, lowest vectors first.
+pub fn in_service() -> [u64; 4] {
+    vectors(ISR)
+}
+
+fn vectors(first: u32) -> [u64; 4] {
+    core::array::from_fn(|word| {
+        let number = first + 2 * word as u32;
+        u64::from(read(number + 1)) << 32 | u64::from(read(number))
+    })
+}
+
+/// Returns the task priority.
+pub fn task_priority() -> u8 {
+    read(TPR) as u8
+}
+
 /// Sets the task priority. (SDM 3A, "Task Priority")
 pub fn set_task_priority(priority: u8) {
     write(TPR, u32::from(priority));

@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 
 /// Length of a stack of CPL 0 in bytes.
-pub const KERNEL_STACK_LEN: usize = 64 << 10;
+pub const KERNEL_STACK_LEN: usize = 256 << 10;
 
 /// A stack that no Rust code refers to: only the stack pointer does.
 #[repr(C, align(4096))]
