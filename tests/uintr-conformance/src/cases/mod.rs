@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The cases, and the list of all of them in the order of their ids.
 
+mod delivery;
 mod enumeration;
 mod instructions;
 mod msr;
@@ -64,15 +65,15 @@ pub const ALL: [Case; 99] = [
     notification::T46,
     notification::T47,
     notification::T48,
-    unwritten::T49,
-    unwritten::T50,
-    unwritten::T51,
-    unwritten::T52,
-    unwritten::T53,
-    unwritten::T54,
-    unwritten::T55,
-    unwritten::T56,
-    unwritten::T57,
+    delivery::T49,
+    delivery::T50,
+    delivery::T51,
+    delivery::T52,
+    delivery::T53,
+    delivery::T54,
+    delivery::T55,
+    delivery::T56,
+    delivery::T57,
     unwritten::T58,
     unwritten::T59,
     unwritten::T60,

@@ -4,24 +4,6 @@
 use crate::case::{Case, Where};
 
 /// Not written yet.
-pub const T49: Case = Case::unwritten("T49", "a higher vector posted in the handler");
-/// Not written yet.
-pub const T50: Case = Case::unwritten("T50", "nested delivery");
-/// Not written yet.
-pub const T51: Case = Case::unwritten("T51", "stack adjustment, relative and absolute");
-/// Not written yet.
-pub const T52: Case = Case::unwritten("T52", "single-stepping across delivery");
-/// Not written yet.
-pub const T53: Case = Case::unwritten("T53", "handler not canonical");
-/// Not written yet.
-pub const T54: Case = Case::unwritten("T54", "no EXT in error codes after a notification");
-/// Not written yet.
-pub const T55: Case = Case::unwritten("T55", "stack not present at delivery");
-/// Not written yet.
-pub const T56: Case = Case::unwritten("T56", "absolute stack not canonical");
-/// Not written yet.
-pub const T57: Case = Case::unwritten("T57", "handler not present");
-/// Not written yet.
 pub const T58: Case = Case::unwritten("T58", "MOV SS blocks delivery");
 /// Not written yet.
 pub const T59: Case = Case::unwritten("T59", "STI does not block delivery");

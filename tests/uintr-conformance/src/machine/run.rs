@@ -70,8 +70,13 @@ impl Code {
         self.0.len() as u64
     }
 
+    /// Returns the bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Copies it into a page, with [`trap::END`] behind it.
-    fn write_to(&self, page: Page) {
+    pub fn write_to(&self, page: Page) {
         let bytes = self.0.iter().chain(&END).copied();
         let mut bytes = bytes.peekable();
         for word in page.words() {
