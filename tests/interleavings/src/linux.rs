@@ -8,14 +8,13 @@
 //! there is none. Two things are freer than in Linux, so that more can go wrong: the wake-up vector's handler runs beside
 //! the thread at any time, as if on another CPU, and without `wait_lock`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use forward_ring::Server;
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use loom::thread::{self, Thread};
 
 use crate::channel::{Channel, End, USER_VECTOR};
-use crate::processor::{self, SN, STOP, UINV, WAKEUP};
+use crate::processor::{self, Parking, SN, STOP, UINV, WAKEUP};
 
 const TASK_RUNNING: u32 = 0;
 const TASK_INTERRUPTIBLE: u32 = 1;
@@ -29,7 +28,7 @@ pub struct Task {
     requests: AtomicU64,
     /// Changed by exchanges, because loom does not put plain stores of several threads into one order.
     state: AtomicU32,
-    thread: Mutex<Option<Thread>>,
+    asleep: Parking,
 }
 
 impl Task {
@@ -39,7 +38,7 @@ impl Task {
             listed: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             state: AtomicU32::new(TASK_RUNNING),
-            thread: Mutex::new(None),
+            asleep: Parking::default(),
         })
     }
 
@@ -50,20 +49,26 @@ impl Task {
         self.requests.load(Ordering::Relaxed) != 0 || pir.load(Ordering::Relaxed) != 0
     }
 
+    /// `schedule`: sleeps as long as the state says so. Linux looks at it under a lock, which the waker takes too.
+    fn schedule(&self) {
+        self.asleep.park_until(|| {
+            let state = self.state.fetch_or(0, Ordering::Acquire);
+            (state != TASK_INTERRUPTIBLE).then_some(())
+        });
+    }
+
     /// `wake_up_process`: a full barrier, then the state. (kernel/sched/core.c, `try_to_wake_up`)
     fn wake_up(&self) {
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == TASK_INTERRUPTIBLE {
             self.state.swap(TASK_RUNNING, Ordering::Relaxed);
-            let thread = self.thread.lock().unwrap().clone();
-            thread.expect("it has gone to sleep").unpark();
+            self.asleep.end();
         }
     }
 }
 
 /// Linux's CPUs as far as they take the wake-up vector. Ends with [`Shadow::end`].
 pub fn wakeup_interrupts(channel: &Channel, task: &Task) {
-    channel.machine.wakeup.attach();
     loop {
         match channel.machine.wakeup.halt() {
             STOP => return,
@@ -104,10 +109,6 @@ pub struct Shadow {
 impl Shadow {
     /// Starts on CPU 0 with UIF set. `replies`: completions are notified.
     pub fn start(channel: &Arc<Channel>, task: &Arc<Task>, replies: bool) -> Self {
-        for line in &channel.machine.uinv {
-            line.attach();
-        }
-        *task.thread.lock().unwrap() = Some(thread::current());
         let mut shadow = Self {
             server: channel.server(),
             task: Arc::clone(task),
@@ -307,9 +308,7 @@ impl Shadow {
             }
             // Without the timer.
             // slept_out = !schedule_hrtimeout(&expires, HRTIMER_MODE_ABS);
-            while self.task.state.load(Ordering::Relaxed) == TASK_INTERRUPTIBLE {
-                thread::park();
-            }
+            self.task.schedule();
         }
         // __set_current_state(TASK_RUNNING);
         self.task.state.swap(TASK_RUNNING, Ordering::Relaxed);

@@ -19,7 +19,6 @@ pub struct Nimbos {
 impl Nimbos {
     /// Starts on the current thread.
     pub fn start(channel: &Arc<Channel>) -> Self {
-        channel.machine.nimbos.attach();
         Self {
             client: channel.client(),
             completed: 0,

@@ -27,33 +27,55 @@ pub const TIMER: u8 = 4;
 /// No vector of the product: ends a thread of the model.
 pub const STOP: u8 = 5;
 
-/// Interrupts pending for one receiver, and the thread that it is.
+/// A thread that may park.
+///
+/// loom's `unpark` lets a thread see what the other did before, even if it does not park. So it is called only for one that
+/// does, or is about to look for the last time.
+#[derive(Debug, Default)]
+pub struct Parking(Mutex<Option<Thread>>);
+
+impl Parking {
+    /// Parks the current thread until `is_over`, which looks at what is changed before [`Self::end`] and always finds the
+    /// newest value.
+    pub fn park_until<T>(&self, mut is_over: impl FnMut() -> Option<T>) -> T {
+        loop {
+            *self.0.lock().unwrap() = Some(thread::current());
+            if let Some(result) = is_over() {
+                *self.0.lock().unwrap() = None;
+                return result;
+            }
+            thread::park();
+        }
+    }
+
+    /// Lets the thread look again, if there is one.
+    pub fn end(&self) {
+        let thread = self.0.lock().unwrap().take();
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+}
+
+/// Interrupts pending for one receiver.
 #[derive(Debug)]
 pub struct Line {
     pending: AtomicU32,
-    receiver: Mutex<Option<Thread>>,
+    halted: Parking,
 }
 
 impl Line {
     fn new() -> Self {
         Self {
             pending: AtomicU32::new(0),
-            receiver: Mutex::new(None),
+            halted: Parking::default(),
         }
-    }
-
-    /// Makes the current thread the receiver.
-    pub fn attach(&self) {
-        *self.receiver.lock().unwrap() = Some(thread::current());
     }
 
     /// Makes `vector` pending.
     pub fn raise(&self, vector: u8) {
         self.pending.fetch_or(1 << vector, Ordering::Release);
-        let receiver = self.receiver.lock().unwrap().clone();
-        if let Some(receiver) = receiver {
-            receiver.unpark();
-        }
+        self.halted.end();
     }
 
     /// Accepts the pending vector with the highest priority.
@@ -67,19 +89,13 @@ impl Line {
 
     /// Waits until something is pending, without accepting it.
     pub fn wait_until_pending(&self) {
-        while self.pending.fetch_or(0, Ordering::Acquire) == 0 {
-            thread::park();
-        }
+        let is_pending = || (self.pending.fetch_or(0, Ordering::Acquire) != 0).then_some(());
+        self.halted.park_until(is_pending);
     }
 
     /// STI, HLT: waits for an interrupt and accepts it. None is accepted between the caller's last look and HLT.
     pub fn halt(&self) -> u8 {
-        loop {
-            if let Some(vector) = self.accept() {
-                return vector;
-            }
-            thread::park();
-        }
+        self.halted.park_until(|| self.accept())
     }
 }
 

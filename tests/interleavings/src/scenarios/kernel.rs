@@ -34,10 +34,34 @@ fn a_halted_kernel_is_woken_for_every_completion() {
     });
 }
 
+/// The same with a server in a cell whose doorbells are filtered.
+#[test]
+fn a_halted_kernel_is_woken_by_way_of_a_proxy() {
+    check("halted kernel, proxy", UpTo(3), || {
+        let channel = Channel::new();
+        let mut nimbos = Nimbos::start(&channel);
+        nimbos.client.call(0);
+        nimbos.client.call(1);
+        let mut server = channel.server();
+        thread::spawn(move || {
+            while let Some(request) = server.next().unwrap() {
+                server.serve(request);
+                let channel = &server.channel;
+                channel.machine.senduipi_by_proxy(
+                    &channel.client_proxy,
+                    &channel.client_upid,
+                    USER_VECTOR,
+                );
+            }
+        });
+        nimbos.wait_for_completion().unwrap();
+        nimbos.wait_for_completion().unwrap();
+    });
+}
+
 /// Every vector that is posted comes out of the UPID, whoever posted it and however it was coalesced.
 fn collects_all(posts: fn(&Channel, u8)) {
     let channel = Channel::new();
-    channel.machine.nimbos.attach();
     for vector in [3, 5] {
         let channel = Arc::clone(&channel);
         thread::spawn(move || posts(&channel, vector));
@@ -86,7 +110,6 @@ fn vectors_of_two_senders_in_one_proxy_are_all_taken() {
 /// A receiver that suppresses notifications while it is busy, and looks when it allows them again.
 fn suppresses(post: fn(&Channel)) {
     let channel = Channel::new();
-    channel.machine.nimbos.attach();
     let sender = Arc::clone(&channel);
     thread::spawn(move || post(&sender));
     let upid = &channel.client_upid;
@@ -135,7 +158,6 @@ fn whoever_finds_a_request_finds_what_it_announces() {
             requests => requests,
         };
         if found == 0 {
-            channel.machine.nimbos.attach();
             assert_eq!(channel.machine.nimbos.halt(), NOTIFICATION);
             assert_eq!(upid.take_requests(), 1);
         }
