@@ -50,6 +50,10 @@ fuzz: prerequisites ## Random input for everything that reads hostile bytes, FUZ
 	$(FUZZ) -p isthmus-hypervisor -p nimbos --lib fuzz::
 	$(FUZZ) -p cell-config -p cell-config-toml -p forward-ring -p hv-abi --test fuzz
 
+conformance: prerequisites ## All conformance cases of user interrupts, and the long tests around them
+	@$(LAB) setup
+	$(CARGO) run --release -p system-tests --bin conformance --
+
 build: prerequisites ## Build everything that runs freestanding
 	$(CARGO) build --release $(FREESTANDING)
 

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow};
 use lab::build::{self, Freestanding};
@@ -11,6 +11,8 @@ use lab::demo::Programs;
 use lab::emulator::Emulator;
 use lab::linux::Linux;
 use lab::{Lab, setup};
+
+use crate::conformance::column::Column;
 
 /// The lab and the programs under test.
 pub struct Bench {
@@ -22,6 +24,10 @@ pub struct Bench {
     pub programs: Freestanding,
     /// The image of the small cells.
     pub test_cell: PathBuf,
+    /// The conformance image, for the bare machine and for cells.
+    pub conformance: PathBuf,
+    /// Results of the conformance image on the bare machine, once a test has asked for them.
+    pub bare_column: OnceLock<Column>,
     linux: Mutex<Option<Linux>>,
     demo_programs: Mutex<Option<Programs>>,
     /// Held as long as this lives: the tests' files and runs have fixed names.
@@ -35,12 +41,14 @@ impl Bench {
         let turn = take_turn(&lab)?;
         let emulator = setup::emulator(&lab)?;
         let programs = build::freestanding(&lab)?;
-        let test_cell = build::packages(&lab, &["test-guests"])?.join("test-cell");
+        let images = build::packages(&lab, &["test-guests", "uintr-conformance"])?;
         Ok(Self {
             lab,
             emulator,
             programs,
-            test_cell,
+            test_cell: images.join("test-cell"),
+            conformance: images.join("uintr-conformance"),
+            bare_column: OnceLock::new(),
             linux: Mutex::new(None),
             demo_programs: Mutex::new(None),
             _turn: turn,

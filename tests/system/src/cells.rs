@@ -27,6 +27,16 @@ pub enum Mode {
     Xapic,
 }
 
+impl Mode {
+    /// Returns the configuration's word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X2apic => "x2apic",
+            Self::Xapic => "xapic",
+        }
+    }
+}
+
 /// A small cell: where its memory and its console are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -78,10 +88,7 @@ impl Cells {
 
     /// Begins with a machine with so much memory above 1 MiB.
     pub fn with_memory(mode: Mode, cpus: u32, memory_mib: u32) -> Self {
-        let mode = match mode {
-            Mode::X2apic => "x2apic",
-            Mode::Xapic => "xapic",
-        };
+        let mode = mode.name();
         let ids: Vec<u32> = (0..cpus).collect();
         let text = format!(
             "[machine]
@@ -101,22 +108,22 @@ console = {{ port = 0x2f8 }}
 
     /// Adds a cell with the tests' image. `cmdline` begins with `test=`.
     pub fn test(self, slot: Slot, cpus: &[u32], cmdline: &str) -> Self {
+        self.image(slot, cpus, "test-cell", GUEST_BASE, cmdline)
+    }
+
+    /// Adds a cell with an image that wants its memory at the guest-physical address `base`.
+    pub fn image(self, slot: Slot, cpus: &[u32], image: &str, base: u64, cmdline: &str) -> Self {
         let low = if cpus.len() > 1 {
             format!(", {{ base = {START_PAGE_HOST:#x}, size = \"4K\", guest = {START_PAGE:#x} }}")
         } else {
             String::new()
         };
         let memory = format!(
-            "[{{ base = {:#x}, size = \"4M\", guest = {GUEST_BASE:#x} }}{low}]",
+            "[{{ base = {:#x}, size = \"4M\", guest = {base:#x} }}{low}]",
             slot.memory()
         );
-        self.elf(
-            slot,
-            cpus,
-            "test-cell",
-            &memory,
-            &format!("cmdline = \"{cmdline}\""),
-        )
+        let cmdline = format!("cmdline = \"{cmdline}\"");
+        self.elf(slot, cpus, image, &memory, &cmdline)
     }
 
     /// Adds an ELF cell.

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System tests: the hypervisor with cells in the emulator, one behaviour each.
-//!
-//! A test ([`suite`]) writes a configuration ([`cells`]), boots it ([`scenario`]) until the consoles have said what it
-//! waits for, and checks what they said. No test waits for a fixed time or judges by one.
+//! `system-tests`: runs the system tests.
 #![forbid(unsafe_code)]
-
-mod bench;
-mod cells;
-mod runner;
-mod scenario;
-mod suite;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use bench::Bench;
+use system_tests::bench::Bench;
+use system_tests::{runner, suite};
 
 /// Exit status where nothing was tried.
 const USAGE: u8 = 2;

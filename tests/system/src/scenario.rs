@@ -91,6 +91,7 @@ impl<'a> Trial<'a> {
             .to_vec();
         let scenario = Scenario {
             trial: self,
+            kernel: self.bench.programs.hypervisor.clone(),
             kernel_args: CONSOLE_ARGS.to_owned(),
             modules: Vec::new(),
             may_stop_cells: false,
@@ -104,11 +105,21 @@ impl<'a> Trial<'a> {
         };
         scenario.module("test-cell", &self.bench.test_cell)
     }
+
+    /// Returns a machine with another program in the hypervisor's place and nothing else.
+    pub fn program_scenario(&self, program: &Path, args: &str) -> Scenario<'_> {
+        let scenario = self.bare_scenario().without("test-cell");
+        Scenario {
+            kernel: program.to_owned(),
+            ..scenario.kernel_args(args)
+        }
+    }
 }
 
 /// A machine to boot.
 pub struct Scenario<'a> {
     trial: &'a Trial<'a>,
+    kernel: PathBuf,
     kernel_args: String,
     modules: Vec<(String, PathBuf)>,
     may_stop_cells: bool,
@@ -164,8 +175,7 @@ impl Scenario<'_> {
     /// machine to be switched off.
     pub fn boot(self, mut is_done: Option<&mut dyn FnMut(&Line) -> bool>) -> Result<Seen> {
         let trial = self.trial;
-        let mut image =
-            BootImage::new(&trial.bench.programs.hypervisor).kernel_args(&self.kernel_args);
+        let mut image = BootImage::new(&self.kernel).kernel_args(&self.kernel_args);
         for (name, path) in &self.modules {
             image = image.module(name, path);
         }

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `conformance`: the conformance cases of user interrupts in the emulator, or the judgement of a log from elsewhere.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+
+use system_tests::bench::Bench;
+use system_tests::conformance::case::CaseId;
+use system_tests::conformance::column::{Column, RunRecord};
+use system_tests::conformance::log::{self, Place, Run};
+use system_tests::conformance::report::{Report, Subject};
+use system_tests::conformance::text::Markdown;
+use system_tests::conformance::{parts, runs};
+
+/// Largest log that is read.
+const MAX_LOG: u64 = 16 << 20;
+
+/// Runs the conformance cases of user interrupts in the emulator, on the bare machine and in cells, then the differential
+/// test, the long regressions and the mutants; or judges logs of the image from other machines. Exits with 0 only when
+/// nothing failed.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Run only these cases (T01 to T72, V01 to V27), and nothing else.
+    #[arg(long, value_name = "ID,ID", value_delimiter = ',')]
+    only: Vec<CaseId>,
+    /// Run only this column, and nothing else: bare, direct or filtered. With --log: the logs must be of it.
+    #[arg(long, value_parser = place)]
+    column: Option<Place>,
+    /// Run all cases in all columns, and nothing else.
+    #[arg(long)]
+    cases: bool,
+    /// Judge this console log of the image instead of running anything. Can be given many times.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "jobs"])]
+    log: Vec<PathBuf>,
+    /// What to call the machine of the logs: model, processor, microcode.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "log",
+        default_value = "not named"
+    )]
+    machine: String,
+    /// Write the results as JSON here [default: target/conformance/results.json, for logs nowhere].
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+    /// Print the tables of docs/uintr-conformance.md instead of the text.
+    #[arg(long)]
+    markdown: bool,
+    /// How many machines run at the same time.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
+}
+
+fn main() -> ExitCode {
+    match perform(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("conformance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does it and returns whether nothing failed.
+fn perform(options: &Options) -> Result<bool> {
+    let report = if options.log.is_empty() {
+        run(options)?
+    } else {
+        judge_logs(options)?
+    };
+    if let Some(path) = &options.json {
+        write(path, &serde_json::to_string_pretty(&report)?)?;
+    }
+    if options.markdown {
+        println!("{}", Markdown(&report));
+    } else {
+        println!("{report}");
+    }
+    Ok(report.failed == 0)
+}
+
+fn run(options: &Options) -> Result<Report> {
+    let bench = Bench::prepare()?;
+    let places = match options.column {
+        Some(place) => vec![place],
+        None => Place::ALL.to_vec(),
+    };
+    let wanted = wanted(&options.only);
+    let jobs = usize::from(options.jobs);
+    let is_everything = options.only.is_empty() && options.column.is_none() && !options.cases;
+    let columns = runs::columns(&bench, &places, &wanted, jobs);
+    let mut parts = parts::of_columns(&columns);
+    if is_everything {
+        parts.push(parts::mutants(&bench));
+    }
+    let subject = Subject {
+        machine: "emulated Sapphire Rapids server".to_owned(),
+        commit: Some(commit(bench.lab.root())?),
+        emulator: runs::emulator(&bench, places[0]),
+    };
+    let report = Report::new(subject, columns, parts);
+    let folder = bench.lab.root().join("target/conformance");
+    write(&folder.join("results.txt"), &format!("{report}\n"))?;
+    let json = serde_json::to_string_pretty(&report)?;
+    write(&folder.join("results.json"), &json)?;
+    Ok(report)
+}
+
+/// Returns the wanted cases in their order.
+fn wanted(only: &[CaseId]) -> Vec<CaseId> {
+    let is_wanted = |id: &CaseId| only.is_empty() || only.contains(id);
+    CaseId::all().filter(is_wanted).collect()
+}
+
+fn judge_logs(options: &Options) -> Result<Report> {
+    let mut records: Vec<(Place, RunRecord)> = Vec::new();
+    for path in &options.log {
+        let text = read_log(path)?;
+        let found = log::parse(text.lines()).with_context(|| path.display().to_string())?;
+        for run in found {
+            let name = run_name(&run, records.len());
+            records.push((run.header.place, RunRecord::new(name, None, run)));
+        }
+    }
+    if let Some(wanted) = options.column {
+        let other = records.iter().find(|&&(place, _)| place != wanted);
+        if let Some((place, _)) = other {
+            bail!("a log is of the column {place}, not of {wanted}");
+        }
+    }
+    let wanted = wanted(&options.only);
+    let columns = Place::ALL.into_iter().filter_map(|place| {
+        let of_place = records.iter().filter(|&&(other, _)| other == place);
+        let runs: Vec<RunRecord> = of_place.map(|(_, record)| record.clone()).collect();
+        (!runs.is_empty()).then(|| Column::merge(place, runs, &wanted))
+    });
+    let columns = columns.collect();
+    let subject = Subject {
+        machine: options.machine.clone(),
+        commit: None,
+        emulator: None,
+    };
+    Ok(Report::new(subject, columns, Vec::new()))
+}
+
+fn run_name(run: &Run, number: usize) -> String {
+    format!("{} (run {})", run.header.apic, number + 1)
+}
+
+/// Reads a log. Bytes that are no UTF-8 are replaced; the image writes none, so that lines with them are refused later.
+fn read_log(path: &Path) -> Result<String> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_LOG + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        bytes.len() as u64 <= MAX_LOG,
+        "{} has more than {} MiB",
+        path.display(),
+        MAX_LOG >> 20
+    );
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Returns the commit that is checked out, with `-dirty` where files were changed since.
+fn commit(root: &Path) -> Result<String> {
+    let output = Command::new("git")
+        .current_dir(root)
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .output()
+        .context("cannot start git")?;
+    if !output.status.success() {
+        return Ok("unknown: no git repository".to_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn place(text: &str) -> Result<Place> {
+    match Place::ALL.into_iter().find(|place| place.name() == text) {
+        Some(place) => Ok(place),
+        None => bail!("the columns are bare, direct and filtered"),
+    }
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A report as text, and its deviations as Markdown.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::case::{CaseId, Verdict};
+use super::column::{Column, MergedCase};
+use super::report::{Report, SeenDeviation};
+
+const TITLE_WIDTH: usize = 56;
+const VERDICT_WIDTH: usize = 16;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        subject(self, f)?;
+        table(&self.columns, f)?;
+        counts(&self.columns, f)?;
+        surprises(&self.columns, f)?;
+        list(f, "Deviations of the emulator", &self.deviations, deviation)?;
+        records(&self.columns, f)?;
+        list(
+            f,
+            "Differences from the bare machine",
+            &self.differences,
+            |difference, f| {
+                writeln!(
+                    f,
+                    "  {} in {}: {}",
+                    difference.id, difference.place, difference.cell
+                )?;
+                writeln!(f, "      bare: {}", difference.bare)?;
+                let why = difference.explanation.unwrap_or("NOT EXPLAINED");
+                writeln!(f, "      {why}")
+            },
+        )?;
+        differential(&self.columns, f)?;
+        list(f, "Parts", &self.parts, |part, f| {
+            writeln!(
+                f,
+                "  {:<44} {:7.1} s  {}",
+                part.name, part.seconds, part.words
+            )
+        })?;
+        list(f, "Failures", &self.failures, |failure, f| {
+            writeln!(f, "  FAIL {failure}")
+        })?;
+        write!(f, "\n{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+fn subject(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let subject = &report.subject;
+    writeln!(f, "Machine: {}", subject.machine)?;
+    if let Some(commit) = &subject.commit {
+        writeln!(f, "Commit: {commit}")?;
+    }
+    if let Some(emulator) = &subject.emulator {
+        writeln!(f, "Emulator: {emulator}")?;
+    }
+    for column in &report.columns {
+        for run in &column.runs {
+            match &run.machine {
+                Some(machine) => writeln!(
+                    f,
+                    "Run: {} {}: {} CPUs, {} mode, processor {}, VMX {}, user interrupts {}{}",
+                    column.place,
+                    run.name,
+                    machine.cpus,
+                    machine.apic,
+                    machine.family,
+                    yes(machine.vmx),
+                    yes(machine.uintr),
+                    if machine.is_bochs { ", Bochs" } else { "" }
+                )?,
+                None => writeln!(f, "Run: {} {}: never began", column.place, run.name)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn yes(is_there: bool) -> &'static str {
+    if is_there { "yes" } else { "no" }
+}
+
+fn table(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
+    let Some(first) = columns.first().filter(|column| !column.cases.is_empty()) else {
+        return Ok(());
+    };
+    write!(f, "\n{:<4} {:<TITLE_WIDTH$}", "id", "title")?;
+    for column in columns {
+        write!(f, " {:<VERDICT_WIDTH$}", column.place)?;
+    }
+    writeln!(f)?;
+    for MergedCase { id, .. } in &first.cases {
+        write!(
+            f,
+            "{:<4} {:<TITLE_WIDTH$}",
+            id.to_string(),
+            title(columns, *id)
+        )?;
+        for column in columns {
+            let words = column.case(*id).map(MergedCase::words).unwrap_or_default();
+            write!(f, " {words:<VERDICT_WIDTH$}")?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+/// Returns the title from whichever column has one, cut to the table's width.
+fn title(columns: &[Column], id: CaseId) -> String {
+    let cases = columns.iter().filter_map(|column| column.case(id));
+    let title = cases
+        .map(|case| &case.title)
+        .find(|title| !title.is_empty());
+    title.map_or(String::new(), |title| {
+        title.chars().take(TITLE_WIDTH).collect()
+    })
+}
+
+fn counts(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
+    writeln!(f)?;
+    for column in columns.iter().filter(|column| !column.cases.is_empty()) {
+        writeln!(f, "{:<9}{}", column.place, column.counts)?;
+    }
+    Ok(())
+}
+
+/// Every sight with this verdict: place, case, run and detail.
+fn sights(columns: &[Column], verdict: Verdict) -> Vec<String> {
+    let mut lines = Vec::new();
+    for column in columns {
+        for case in &column.cases {
+            for sight in case.sights.iter().filter(|sight| sight.verdict == verdict) {
+                let id = sight
+                    .deviation
+                    .map(|id| format!(" {id}"))
+                    .unwrap_or_default();
+                lines.push(format!(
+                    "{} {} {}{id}: {}",
+                    case.id, column.place, sight.run, sight.detail
+                ));
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn surprises(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
+    let lines = sights(columns, Verdict::Surprise);
+    list(
+        f,
+        "SURPRISES: the emulator is known to deviate here, and did not",
+        &lines,
+        |line, f| writeln!(f, "  !! {line}"),
+    )
+}
+
+fn records(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
+    let lines = sights(columns, Verdict::Record);
+    list(
+        f,
+        "Recorded answers to open questions",
+        &lines,
+        |line, f| writeln!(f, "  {line}"),
+    )
+}
+
+fn deviation(seen: &SeenDeviation, f: &mut Formatter<'_>) -> fmt::Result {
+    writeln!(f, "  {:<5} {}", seen.id.to_string(), seen.emulator)?;
+    writeln!(f, "        manual: {}", seen.manual)?;
+    writeln!(
+        f,
+        "        {} in: {}",
+        joined(&seen.cases),
+        joined(&seen.seen)
+    )
+}
+
+fn differential(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
+    let mut lines = Vec::new();
+    let mut sums = [0; 3];
+    for column in columns {
+        for run in &column.runs {
+            for seed in &run.differential {
+                lines.push(format!(
+                    "{} {}: seed {}, {} steps, {} comparisons, {} deliveries, {} faults, {} mismatches",
+                    column.place,
+                    run.name,
+                    seed.seed,
+                    seed.steps,
+                    seed.compared,
+                    seed.delivered,
+                    seed.faults,
+                    seed.mismatches
+                ));
+                for (sum, value) in
+                    sums.iter_mut()
+                        .zip([seed.steps, seed.compared, seed.mismatches])
+                {
+                    *sum += value;
+                }
+            }
+            lines.extend(run.mismatches.iter().map(|mismatch| {
+                let why = mismatch
+                    .deviation
+                    .map(|id| format!(" ({id})"))
+                    .unwrap_or_default();
+                format!(
+                    "  seed {} step {} {}: {} is {}, in the model {}{why}",
+                    mismatch.seed,
+                    mismatch.step,
+                    mismatch.op,
+                    mismatch.field,
+                    mismatch.machine,
+                    mismatch.model
+                )
+            }));
+        }
+    }
+    if !lines.is_empty() {
+        let [steps, compared, mismatches] = sums;
+        lines.push(format!(
+            "together: {steps} steps, {compared} comparisons, {mismatches} mismatches"
+        ));
+    }
+    list(f, "Processor against model", &lines, |line, f| {
+        writeln!(f, "  {line}")
+    })
+}
+
+fn list<T>(
+    f: &mut Formatter<'_>,
+    heading: &str,
+    items: &[T],
+    write: impl Fn(&T, &mut Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n{heading}:")?;
+    items.iter().try_for_each(|item| write(item, f))
+}
+
+fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    words.join(", ")
+}
+
+/// The tables of docs/uintr-conformance.md.
+#[derive(Debug)]
+pub struct Markdown<'a>(pub &'a Report);
+
+impl Display for Markdown<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        writeln!(f, "| id | the emulator | the manual | cases | seen |")?;
+        writeln!(f, "| --- | --- | --- | --- | --- |")?;
+        for seen in &report.deviations {
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} |",
+                seen.id,
+                seen.emulator,
+                seen.manual,
+                joined(&seen.cases),
+                joined(&seen.seen)
+            )?;
+        }
+        writeln!(
+            f,
+            "\n| column | pass | deviation | recorded | surprise | skip | fail |"
+        )?;
+        writeln!(f, "| --- | --- | --- | --- | --- | --- | --- |")?;
+        for Column { place, counts, .. } in &report.columns {
+            writeln!(
+                f,
+                "| {place} | {} | {} | {} | {} | {} | {} |",
+                counts.passed,
+                counts.deviations,
+                counts.records,
+                counts.surprises,
+                counts.skipped,
+                counts.failed + counts.missing
+            )?;
+        }
+        writeln!(f, "\n| case | where | bare | there | why |")?;
+        writeln!(f, "| --- | --- | --- | --- | --- |")?;
+        for difference in &report.differences {
+            let word = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} |",
+                difference.id,
+                difference.place,
+                word(&difference.bare),
+                word(&difference.cell),
+                difference.explanation.unwrap_or("not explained")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::log::Place;
+    use crate::conformance::report::Subject;
+    use crate::conformance::test_data::{record, run};
+
+    fn report() -> Report {
+        let columns = [
+            (
+                Place::Bare,
+                &[("T01", "pass"), ("T16", "deviation B-10"), ("V01", "pass")],
+            ),
+            (
+                Place::Direct,
+                &[
+                    ("T01", "surprise B-1"),
+                    ("T16", "deviation B-10"),
+                    ("V01", "skip"),
+                ],
+            ),
+        ]
+        .map(|(place, cases)| {
+            let wanted: Vec<CaseId> = cases.iter().map(|(id, _)| id.parse().unwrap()).collect();
+            Column::merge(place, vec![record(run(place, cases))], &wanted)
+        });
+        let subject = Subject {
+            machine: "a machine".to_owned(),
+            commit: Some("0123abc".to_owned()),
+            emulator: None,
+        };
+        Report::new(subject, columns.to_vec(), Vec::new())
+    }
+
+    #[test]
+    fn the_text_has_the_table_and_ends_with_the_counts() {
+        let text = report().to_string();
+        let row = text.lines().find(|line| line.starts_with("T16")).unwrap();
+        assert_eq!(row.matches("deviation B-10").count(), 2);
+        for part in [
+            "Commit: 0123abc",
+            "!! T01 direct x2apic B-1: surprise seen",
+            "B-10  XRSTORS that initializes",
+            "V01 in direct: skip (skip seen)",
+            "VMX is not offered to a cell",
+            "NOT EXPLAINED",
+            "FAIL T01: surprise B-1",
+        ] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+        assert!(text.ends_with("\n6 passed, 1 failed"), "{text}");
+    }
+
+    #[test]
+    fn markdown_has_a_row_for_each() {
+        let text = Markdown(&report()).to_string();
+        assert!(text.contains("| B-10 | XRSTORS"), "{text}");
+        assert!(
+            text.contains("| T16 | bare x2apic, direct x2apic |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| direct | 0 | 1 | 0 | 1 | 1 | 0 |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| V01 | direct | pass | skip | VMX is not offered"),
+            "{text}"
+        );
+    }
+}
