@@ -30,6 +30,7 @@ mod runner;
 
 use hv_abi::Doorbell;
 use machine::place::Place;
+use machine::stop::{self, stop};
 use machine::{console, cpu, smp, uintr};
 use uintr_conformance::{End, Options, Role};
 
@@ -44,10 +45,19 @@ fn run(place: Place, command_line: &str) -> ! {
         Ok(options) => options,
         Err(error) => {
             report!("error detail=\"{error}\"");
-            cpu::halt_forever();
+            stop();
         }
     };
-    let mode = machine::start(place, options.apic);
+    if options.end == End::Emulator
+        && let Place::Bare = place
+    {
+        // In a cell the hypervisor ends it.
+        stop::end_emulator();
+    }
+    let Some(mode) = machine::start(place, options.apic) else {
+        report!("error detail=\"the wanted APIC mode is not to be had here\"");
+        stop();
+    };
     report!(
         "machine={} doorbell={} apic={mode} cpus={} vmx={} uintr={} family={} emulator={}",
         place.name(),
@@ -65,10 +75,7 @@ fn run(place: Place, command_line: &str) -> ! {
         Role::Main => runner::run_all(place, mode, &options),
         Role::Peer => peer::serve(place),
     }
-    if options.end == End::Emulator {
-        end_emulator(place);
-    }
-    cpu::halt_forever()
+    stop()
 }
 
 fn doorbell(place: Place) -> &'static str {
@@ -96,22 +103,11 @@ impl core::fmt::Display for Family {
     }
 }
 
-/// Ends Bochs. In a cell the hypervisor ends it when all cells have ended.
-fn end_emulator(place: Place) {
-    const SHUTDOWN_PORT: u16 = 0x8900;
-    console::flush();
-    if let Place::Bare = place {
-        for byte in b"Shutdown" {
-            console::write_port(SHUTDOWN_PORT, *byte);
-        }
-    }
-}
-
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     report!(
         "fatal detail=\"{}\"",
         uintr_conformance::Text::new(format_args!("{info}"))
     );
-    cpu::halt_forever()
+    stop()
 }

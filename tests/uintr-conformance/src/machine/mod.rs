@@ -16,6 +16,7 @@ pub mod run;
 pub mod shared;
 pub mod smp;
 mod stack;
+pub mod stop;
 pub mod trap;
 pub mod uintr;
 pub mod xsave;
@@ -32,23 +33,26 @@ pub const BUDGET: u64 = 20_000_000;
 /// Whether the APICs are switched to their mode here.
 static CHOOSES_MODE: AtomicBool = AtomicBool::new(false);
 
-/// Sets the machine up and starts all CPUs. Returns the mode of the local APICs.
-pub fn start(place: Place, wanted: Option<ApicMode>) -> ApicMode {
+/// Sets the machine up and starts all CPUs. Returns the mode of the local APICs, or none if the wanted one is not there.
+pub fn start(place: Place, wanted: Option<ApicMode>) -> Option<ApicMode> {
     const CPUID_1_ECX_X2APIC: u32 = 1 << 21;
     place.mask_legacy_interrupts();
-    let best = if cpu::cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC != 0 {
-        ApicMode::X2apic
-    } else {
-        ApicMode::Xapic
+    let has_x2apic = cpu::cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC != 0;
+    let mode = match (place.apic_mode(), wanted) {
+        (Some(fixed), None) => fixed,
+        (Some(fixed), Some(wanted)) if fixed != wanted => return None,
+        (_, Some(ApicMode::X2apic)) if !has_x2apic => return None,
+        (_, Some(wanted)) => wanted,
+        (None, None) if has_x2apic => ApicMode::X2apic,
+        (None, None) => ApicMode::Xapic,
     };
-    let mode = place.apic_mode().or(wanted).unwrap_or(best);
     apic::set_mode(mode);
     CHOOSES_MODE.store(place.apic_mode().is_none(), Ordering::SeqCst);
     descriptors::build();
     paging::build();
     set_up_cpu(0);
     smp::start(place);
-    mode
+    Some(mode)
 }
 
 /// Sets this CPU up: tables, local APIC.

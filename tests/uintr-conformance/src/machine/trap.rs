@@ -13,6 +13,7 @@ use x86_64::registers::control::Cr2;
 
 use super::cpu::{self, MAX_CPUS, RFLAGS_AC, RFLAGS_ONE};
 use super::descriptors::{KERNEL_CODE, KERNEL_DATA};
+use super::stop::stop;
 use super::{apic, event, run};
 
 /// Software interrupt that ends code in user mode; its gate may be used there.
@@ -312,7 +313,7 @@ fn land(frame: &mut Frame) {
         // An NMI that comes late finds nothing to end.
         if frame.vector as u8 != NMI {
             report!("fatal cpu={index} detail=\"{trap}\"");
-            cpu::halt_forever();
+            stop();
         }
         return;
     }
