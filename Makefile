@@ -14,7 +14,7 @@ FUZZ_CASES ?= 10000
 FUZZ = PROPTEST_CASES=$(FUZZ_CASES) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/fuzz $(CARGO) test --release
 
-.PHONY: help run test test-host test-mutants test-emulator fuzz check build clean prerequisites
+.PHONY: help run test test-host test-mutants test-emulator conformance fuzz check build clean prerequisites
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16

@@ -13,8 +13,9 @@ use clap::Parser;
 use system_tests::bench::Bench;
 use system_tests::conformance::case::CaseId;
 use system_tests::conformance::column::{Column, RunRecord};
-use system_tests::conformance::log::{self, Place, Run};
+use system_tests::conformance::log;
 use system_tests::conformance::report::{Report, Subject};
+use system_tests::conformance::run::{Place, Run};
 use system_tests::conformance::text::Markdown;
 use system_tests::conformance::{parts, runs};
 
@@ -96,7 +97,10 @@ fn run(options: &Options) -> Result<Report> {
     let wanted = wanted(&options.only);
     let jobs = usize::from(options.jobs);
     let is_everything = options.only.is_empty() && options.column.is_none() && !options.cases;
-    let columns = runs::columns(&bench, &places, &wanted, jobs);
+    let mut columns = runs::columns(&bench, &places, &wanted, jobs);
+    if is_everything {
+        parts::differential(&bench, &mut columns, jobs);
+    }
     let mut parts = parts::of_columns(&columns);
     if is_everything {
         parts.push(parts::mutants(&bench));

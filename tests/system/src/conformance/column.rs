@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::case::{CaseId, DeviationId, Verdict};
-use super::log::{Counts, Differential, Header, Mismatch, Place, Run};
+use super::run::{Counts, Differential, Header, Mismatch, Place, Run};
 
 /// One run of the image.
 #[derive(Clone, Debug, Serialize)]

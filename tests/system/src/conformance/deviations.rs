@@ -95,6 +95,11 @@ pub const KNOWN: &[Deviation] = &[
         "a vector below 16 is logged by the receiver's ESR, not by the sender's",
         "send illegal vector, in the sender's ESR",
     ),
+    deviation(
+        21,
+        "an interrupt that nobody accepts sets the sender's ESR bit 2 (send accept error)",
+        "that bit is of the P6 family and before",
+    ),
 ];
 
 /// Returns a known deviation.

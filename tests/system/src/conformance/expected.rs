@@ -5,7 +5,7 @@
 //! In the emulator every skip must be explained here, and every difference between a cell and the bare machine.
 
 use super::case::{CaseId, Verdict};
-use super::log::Place;
+use super::run::Place;
 
 /// A verdict that some cases must have in some places.
 struct Expected {

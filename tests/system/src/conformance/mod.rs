@@ -12,6 +12,7 @@ mod fields;
 pub mod log;
 pub mod parts;
 pub mod report;
+pub mod run;
 pub mod runs;
 #[cfg(test)]
 mod test_data;

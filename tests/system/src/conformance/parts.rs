@@ -6,14 +6,24 @@ use std::time::Instant;
 
 use super::column::Column;
 use super::report::Part;
+use super::runs::{self, DIFFERENTIAL};
 use crate::bench::Bench;
+
+/// Compares the processor with the reference model, and adds the runs to their columns.
+pub fn differential(bench: &Bench, columns: &mut [Column], jobs: usize) {
+    for (place, record) in runs::run_all(bench, &DIFFERENTIAL, "", jobs) {
+        for column in columns.iter_mut().filter(|column| column.place == place) {
+            column.runs.push(record.clone());
+        }
+    }
+}
 
 /// Returns a part for each run of the columns: how long it took.
 pub fn of_columns(columns: &[Column]) -> Vec<Part> {
     let runs = columns.iter().flat_map(|column| {
         let place = column.place;
         column.runs.iter().map(move |run| Part {
-            name: format!("cases, {place} {}", run.name),
+            name: format!("{place} {}", run.name),
             seconds: run.seconds.unwrap_or_default(),
             passed: None,
             words: String::new(),
@@ -28,6 +38,8 @@ pub fn mutants(bench: &Bench) -> Part {
     let output = Command::new("make")
         .args(["-s", "test-mutants"])
         .current_dir(bench.lab.root())
+        // Else it waits for the jobs of the make that this runs in.
+        .env_remove("MAKEFLAGS")
         .output();
     let (passed, words) = match output {
         Ok(output) => {

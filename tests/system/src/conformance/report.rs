@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::case::{CaseId, DeviationId, Verdict};
 use super::column::{Column, MergedCase};
-use super::log::Place;
+use super::run::Place;
 use super::{deviations, expected};
 
 /// Revision of the JSON form.
@@ -294,7 +294,7 @@ fn differences(column: &Column, bare: &Column) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::log::{Differential, Mismatch};
+    use crate::conformance::run::{Differential, Mismatch};
     use crate::conformance::test_data::{record, run};
 
     fn column(place: Place, cases: &[(&str, &str)]) -> Column {

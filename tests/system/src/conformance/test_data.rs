@@ -2,7 +2,8 @@
 //! Logs for the tests of this module.
 
 use super::column::RunRecord;
-use super::log::{Place, Run, parse};
+use super::log::parse;
+use super::run::{Place, Run};
 
 /// Returns the log of a whole run with these cases and their verdicts, with deviations as `deviation B-1`.
 pub fn log(place: Place, cases: &[(&str, &str)]) -> String {

@@ -307,8 +307,8 @@ impl Display for Markdown<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::log::Place;
     use crate::conformance::report::Subject;
+    use crate::conformance::run::Place;
     use crate::conformance::test_data::{record, run};
 
     fn report() -> Report {
