@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The cases, and the list of all of them in the order of their ids.
 
+mod boundary;
 mod delivery;
 mod enumeration;
 mod instructions;
@@ -10,6 +11,7 @@ mod send_checks;
 mod send_ipi;
 mod send_memory;
 
+mod uiret;
 mod unwritten;
 mod xsave;
 
@@ -74,21 +76,21 @@ pub const ALL: [Case; 99] = [
     delivery::T55,
     delivery::T56,
     delivery::T57,
-    unwritten::T58,
-    unwritten::T59,
-    unwritten::T60,
-    unwritten::T61,
-    unwritten::T62,
-    unwritten::T63,
-    unwritten::T64,
-    unwritten::T65,
-    unwritten::T66,
-    unwritten::T67,
-    unwritten::T68,
+    boundary::T58,
+    boundary::T59,
+    boundary::T60,
+    boundary::T61,
+    boundary::T62,
+    boundary::T63,
+    boundary::T64,
+    uiret::T65,
+    uiret::T66,
+    uiret::T67,
+    uiret::T68,
     unwritten::T69,
     unwritten::T70,
-    unwritten::T71,
-    unwritten::T72,
+    boundary::T71,
+    boundary::T72,
     unwritten::V01,
     unwritten::V02,
     unwritten::V03,

@@ -4,35 +4,9 @@
 use crate::case::{Case, Where};
 
 /// Not written yet.
-pub const T58: Case = Case::unwritten("T58", "MOV SS blocks delivery");
-/// Not written yet.
-pub const T59: Case = Case::unwritten("T59", "STI does not block delivery");
-/// Not written yet.
-pub const T60: Case = Case::unwritten("T60", "delivery with IF clear");
-/// Not written yet.
-pub const T61: Case = Case::unwritten("T61", "notification and interrupt pending together");
-/// Not written yet.
-pub const T62: Case = Case::unwritten("T62", "an interrupt before a user interrupt");
-/// Not written yet.
-pub const T63: Case = Case::unwritten("T63", "UMWAIT and TPAUSE wake up");
-/// Not written yet.
-pub const T64: Case = Case::unwritten("T64", "HLT at CPL 0 goes on");
-/// Not written yet.
-pub const T65: Case = Case::unwritten("T65", "UIRET to an address that is not canonical");
-/// Not written yet.
-pub const T66: Case = Case::unwritten("T66", "flags that UIRET loads");
-/// Not written yet.
-pub const T67: Case = Case::unwritten("T67", "UIRET and UIF");
-/// Not written yet.
-pub const T68: Case = Case::unwritten("T68", "UIRET disarms UMONITOR");
-/// Not written yet.
 pub const T69: Case = Case::unwritten("T69", "user shadow stack");
 /// Not written yet.
 pub const T70: Case = Case::unwritten("T70", "user indirect branch tracking");
-/// Not written yet.
-pub const T71: Case = Case::unwritten("T71", "UIRR set before CR4.UINTR");
-/// Not written yet.
-pub const T72: Case = Case::unwritten("T72", "CR4.UINTR cleared while pending");
 /// Not written yet.
 pub const V01: Case =
     Case::unwritten("V01", "capabilities of user interrupts, load UINV").place(Where::Bare);

@@ -51,6 +51,11 @@ pub fn linear_address_bits() -> u32 {
     cpuid(0x8000_0008, 0).eax >> 8 & 0xff
 }
 
+/// Tells whether the processor has UMONITOR, UMWAIT and TPAUSE.
+pub fn has_waitpkg() -> bool {
+    cpuid(7, 0).ecx & 1 << 5 != 0
+}
+
 /// Gives this CPU its index, for [`index`].
 pub fn set_index(index: u32) {
     // SAFETY: nothing else uses the register.
