@@ -31,7 +31,7 @@ mod runner;
 use hv_abi::Doorbell;
 use machine::place::Place;
 use machine::stop::{self, stop};
-use machine::{console, cpu, smp, uintr};
+use machine::{console, cpu, smp, trap, uintr};
 use uintr_conformance::{End, Options, Role};
 
 /// Runs the image; `machine::entry` calls it once, on the first CPU.
@@ -103,11 +103,14 @@ impl core::fmt::Display for Family {
     }
 }
 
+/// A panic in a case is a failure of that case: it goes to the landing by #UD.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    report!(
-        "fatal detail=\"{}\"",
-        uintr_conformance::Text::new(format_args!("{info}"))
-    );
+    let text = uintr_conformance::Text::new(format_args!("{info}"));
+    if trap::has_landing() {
+        report!("panic detail=\"{text}\"");
+        trap::raise();
+    }
+    report!("fatal detail=\"{text}\"");
     stop()
 }

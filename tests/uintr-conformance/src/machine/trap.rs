@@ -4,7 +4,7 @@
 //! Each CPU has a *landing*: where it goes on after an exception ([`super::run`]). Landings nest; the innermost gets the
 //! exception. There is always one while a case runs, so a fault that nobody expects ends that case and nothing else.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -241,6 +241,17 @@ static HOOK_RUNS: AtomicUsize = AtomicUsize::new(0);
 /// Returns this CPU's landing.
 pub fn landing() -> &'static AtomicU64 {
     &LANDINGS[cpu::index()]
+}
+
+/// Tells whether this CPU has a landing.
+pub fn has_landing() -> bool {
+    landing().load(Ordering::SeqCst) != 0
+}
+
+/// Raises #UD, which leads to this CPU's landing.
+pub fn raise() -> ! {
+    // SAFETY: an exception like any other; nothing follows.
+    unsafe { asm!("ud2", options(noreturn, nomem, nostack)) }
 }
 
 /// Returns the trap by which this CPU came to its last landing.
