@@ -156,6 +156,7 @@ fn reset_cpu(_: u64) -> u64 {
     while apic::is_any_requested() {
         cpu::take_interrupts();
     }
+    apic::end_all_interrupts();
     if uintr::is_enumerated() {
         // What a late notification has brought.
         uintr::clear();

@@ -112,6 +112,13 @@ pub fn end_of_interrupt() {
     write(EOI, 0);
 }
 
+/// Ends whatever is in service.
+pub fn end_all_interrupts() {
+    while in_service() != [0; 4] {
+        end_of_interrupt();
+    }
+}
+
 /// Tells whether `vector` is in service.
 pub fn is_in_service(vector: u8) -> bool {
     bit(ISR, vector)
@@ -124,7 +131,7 @@ pub fn is_requested(vector: u8) -> bool {
 
 /// Tells whether any interrupt is requested.
 pub fn is_any_requested() -> bool {
-    (0..8).any(|word| read(IRR + word) != 0)
+    requested() != [0; 4]
 }
 
 /// Returns all requested interrupts, lowest vectors first.

@@ -37,6 +37,8 @@ pub const GENERAL_PROTECTION: u8 = 13;
 pub const PAGE_FAULT: u8 = 14;
 
 const EXCEPTIONS: u64 = 32;
+/// First vector behind #CP.
+const FIRST_WITHOUT_EXCEPTION: u8 = 22;
 const STUB_LEN: usize = 16;
 /// Traps that a case may keep waiting for before the watchdog ends it are resumed by a hook of this type.
 pub type Hook = fn(&mut Frame) -> Resume;
@@ -281,7 +283,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
     let vector = frame.vector as u8;
     match vector {
         END | NMI => land(frame),
-        _ if frame.vector < EXCEPTIONS => {
+        _ if frame.vector < EXCEPTIONS && !is_forged(vector) => {
             // Copied out: the hook may cause no exception itself, but it may set another hook.
             let hook = *HOOKS[cpu::index()].lock();
             let is_handled = hook.is_some_and(|hook| {
@@ -310,6 +312,11 @@ extern "C" fn on_trap(frame: &mut Frame) {
             }
         }
     }
+}
+
+/// Tells whether this is an interrupt with the number of an exception that does not exist.
+fn is_forged(vector: u8) -> bool {
+    vector >= FIRST_WITHOUT_EXCEPTION && apic::is_in_service(vector)
 }
 
 /// Sends the CPU to its innermost landing.
