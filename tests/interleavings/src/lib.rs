@@ -5,7 +5,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release -p interleavings
 //! ```
 //!
-//! The ring and the UPID are the product's own code ([`forward_ring`], [`uintr`]), with loom's atomics. What is no
+//! The ring and the UPID are the product's own code (`forward_ring`, `uintr`), with loom's atomics. What is no
 //! Rust code of ours is modelled, step by step:
 //!
 //! | module | what it models |

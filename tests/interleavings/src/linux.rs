@@ -102,7 +102,7 @@ pub struct Shadow {
     pub served: u32,
     /// User vectors that were delivered.
     pub delivered: u64,
-    /// Post that completes nothing: the client is notified of each completion only if there is one.
+    /// Whether completions are notified.
     replies: bool,
 }
 
