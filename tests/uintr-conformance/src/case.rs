@@ -143,6 +143,13 @@ macro_rules! recorded {
     };
 }
 
+/// Ends the case: it cannot run here.
+macro_rules! skipped {
+    ($($text:tt)*) => {
+        Ok(::uintr_conformance::Found::Skipped(::uintr_conformance::Text::new(format_args!($($text)*))))
+    };
+}
+
 /// Fails the case: says what was expected and what was seen.
 macro_rules! wrong {
     ($($text:tt)*) => {

@@ -2,6 +2,7 @@
 //! The cases, and the list of all of them in the order of their ids.
 
 mod boundary;
+mod cet;
 mod delivery;
 mod enumeration;
 mod instructions;
@@ -87,8 +88,8 @@ pub const ALL: [Case; 99] = [
     uiret::T66,
     uiret::T67,
     uiret::T68,
-    unwritten::T69,
-    unwritten::T70,
+    cet::T69,
+    cet::T70,
     boundary::T71,
     boundary::T72,
     unwritten::V01,

@@ -4,10 +4,6 @@
 use crate::case::{Case, Where};
 
 /// Not written yet.
-pub const T69: Case = Case::unwritten("T69", "user shadow stack");
-/// Not written yet.
-pub const T70: Case = Case::unwritten("T70", "user indirect branch tracking");
-/// Not written yet.
 pub const V01: Case =
     Case::unwritten("V01", "capabilities of user interrupts, load UINV").place(Where::Bare);
 /// Not written yet.

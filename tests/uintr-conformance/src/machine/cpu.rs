@@ -11,6 +11,8 @@ use x86_64::registers::model_specific::Msr;
 pub const MAX_CPUS: usize = 4;
 /// RFLAGS.AC. Always set at CPL 0, so that the cases may set CR4.SMAP: what user mode can reach is this image's own.
 pub const RFLAGS_AC: u64 = 1 << 18;
+/// CR4.CET.
+pub const CR4_CET: u64 = 1 << 23;
 /// RFLAGS.IF.
 pub const RFLAGS_IF: u64 = 1 << 9;
 /// RFLAGS bit 1, which is always 1.
@@ -54,6 +56,16 @@ pub fn linear_address_bits() -> u32 {
 /// Tells whether the processor has UMONITOR, UMWAIT and TPAUSE.
 pub fn has_waitpkg() -> bool {
     cpuid(7, 0).ecx & 1 << 5 != 0
+}
+
+/// Tells whether the processor has shadow stacks.
+pub fn has_shadow_stacks() -> bool {
+    cpuid(7, 0).ecx & 1 << 7 != 0
+}
+
+/// Tells whether the processor has indirect-branch tracking.
+pub fn has_branch_tracking() -> bool {
+    cpuid(7, 0).edx & 1 << 20 != 0
 }
 
 /// Gives this CPU its index, for [`index`].

@@ -36,6 +36,9 @@ pub const GENERAL_PROTECTION: u8 = 13;
 /// #PF.
 pub const PAGE_FAULT: u8 = 14;
 
+/// #CP.
+pub const CONTROL_PROTECTION: u8 = 21;
+
 const EXCEPTIONS: u64 = 32;
 /// First vector behind #CP.
 const FIRST_WITHOUT_EXCEPTION: u8 = 22;
