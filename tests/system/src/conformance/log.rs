@@ -73,7 +73,7 @@ fn add(run: &mut Run, kind: &str, mut fields: Fields) -> Result<()> {
         }
         "differential" => run.differential.push(differential(&mut fields)?),
         "mismatch" => run.mismatches.push(mismatch(&mut fields)?),
-        "error" | "fatal" => run
+        "error" | "panic" | "fatal" => run
             .errors
             .push(format!("{kind}: {}", fields.text("detail")?)),
         "done" => {
