@@ -46,7 +46,7 @@ pub struct Totals {
 pub struct Session {
     generator: Generator,
     twin: Twin,
-    /// The twin before the step.
+    /// The twin before the step: it follows when the step is understood. Copies of its memory are rare so.
     before: Twin,
     /// Whether the deviations of the emulator may explain a mismatch.
     knows_deviations: bool,
@@ -78,16 +78,18 @@ impl Session {
     pub fn step(&mut self, subject: &mut impl Subject, report: &mut dyn FnMut(&Mismatch<'_>)) {
         let step = self.generator.next(self.twin.machine(), self.twin.cpu());
         let program = self.assemble(&step);
-        self.before.clone_from(&self.twin);
         let machine = subject.apply(&step, program.as_ref());
         let model = self.twin.apply(&step, program.as_ref(), Quirks::NONE);
         self.count(&machine);
         let mut compared = 0;
         machine.compare(&model, &mut |_| compared += 1);
         self.totals.compared += compared;
-        if machine != model {
-            self.explain(&step, program.as_ref(), &machine, &model, report);
-        }
+        let quirks = if machine == model {
+            Quirks::NONE
+        } else {
+            self.explain(&step, program.as_ref(), &machine, &model, report)
+        };
+        self.before.apply(&step, program.as_ref(), quirks);
         self.totals.steps += 1;
     }
 
@@ -106,6 +108,7 @@ impl Session {
         self.totals.faults += u64::from(is_fault);
     }
 
+    /// Tells of the differences; returns the deviations with which the twin has done the step now.
     fn explain(
         &mut self,
         step: &Step,
@@ -113,7 +116,7 @@ impl Session {
         machine: &Visible,
         model: &Visible,
         report: &mut dyn FnMut(&Mismatch<'_>),
-    ) {
+    ) -> Quirks {
         let quirks = self.explanation(step, program, machine);
         let number = self.totals.steps;
         let mut mismatches = 0;
@@ -132,7 +135,11 @@ impl Session {
         self.totals.mismatches += mismatches;
         if quirks.is_none() {
             self.generator.begin_anew();
+            for twin in [&mut self.twin, &mut self.before] {
+                twin.keep_command(machine.icr);
+            }
         }
+        quirks.unwrap_or_default()
     }
 
     /// Looks for the fewest deviations with which the model does all that the machine did, and leaves the twin in that

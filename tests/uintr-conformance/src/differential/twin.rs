@@ -155,6 +155,11 @@ impl Twin {
         &mut self.system.cpus[0]
     }
 
+    /// Says what the interrupt command register holds, which no reset changes.
+    pub fn keep_command(&mut self, icr: u64) {
+        self.cpu_mut().apic.icr = icr;
+    }
+
     /// Does a step with these deviations; `program` is its code, if it has any.
     pub fn apply(&mut self, step: &Step, program: Option<&Program>, quirks: Quirks) -> Visible {
         self.quirks = quirks;
