@@ -212,16 +212,15 @@ impl Twin {
         }
     }
 
-    /// Sends a fixed interrupt, level assert, by the ICR.
+    /// Sends a fixed interrupt by the ICR.
     fn send_self(&mut self, vector: u8) {
-        const ASSERT: u64 = 1 << 14;
         let apic = &mut self.cpu_mut().apic;
         let id_shift = if apic.mode == ApicMode::X2Apic {
             32
         } else {
             56
         };
-        apic.icr = u64::from(apic.id) << id_shift | ASSERT | u64::from(vector);
+        apic.icr = u64::from(apic.id) << id_shift | u64::from(vector);
         apic.accept(vector);
     }
 
