@@ -3,24 +3,18 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use system_tests::bench::Bench;
 use system_tests::conformance::case::CaseId;
-use system_tests::conformance::column::{Column, RunRecord};
-use system_tests::conformance::log;
 use system_tests::conformance::report::{Report, Subject};
-use system_tests::conformance::run::{Place, Run};
+use system_tests::conformance::run::Place;
 use system_tests::conformance::text::Markdown;
-use system_tests::conformance::{parts, runs};
-
-/// Largest log that is read.
-const MAX_LOG: u64 = 16 << 20;
+use system_tests::conformance::{logs, parts, runs};
 
 /// Runs the conformance cases of user interrupts in the emulator, on the bare machine and in cells, then the differential
 /// test, the long regressions and the mutants; or judges logs of the image from other machines. Exits with 0 only when
@@ -75,7 +69,17 @@ fn perform(options: &Options) -> Result<bool> {
     let report = if options.log.is_empty() {
         run(options)?
     } else {
-        judge_logs(options)?
+        let subject = Subject {
+            machine: options.machine.clone(),
+            commit: None,
+            emulator: None,
+        };
+        logs::judge(
+            &options.log,
+            options.column,
+            &wanted(&options.only),
+            subject,
+        )?
     };
     if let Some(path) = &options.json {
         write(path, &serde_json::to_string_pretty(&report)?)?;
@@ -122,57 +126,6 @@ fn run(options: &Options) -> Result<Report> {
 fn wanted(only: &[CaseId]) -> Vec<CaseId> {
     let is_wanted = |id: &CaseId| only.is_empty() || only.contains(id);
     CaseId::all().filter(is_wanted).collect()
-}
-
-fn judge_logs(options: &Options) -> Result<Report> {
-    let mut records: Vec<(Place, RunRecord)> = Vec::new();
-    for path in &options.log {
-        let text = read_log(path)?;
-        let found = log::parse(text.lines()).with_context(|| path.display().to_string())?;
-        for run in found {
-            let name = run_name(&run, records.len());
-            records.push((run.header.place, RunRecord::new(name, None, run)));
-        }
-    }
-    if let Some(wanted) = options.column {
-        let other = records.iter().find(|&&(place, _)| place != wanted);
-        if let Some((place, _)) = other {
-            bail!("a log is of the column {place}, not of {wanted}");
-        }
-    }
-    let wanted = wanted(&options.only);
-    let columns = Place::ALL.into_iter().filter_map(|place| {
-        let of_place = records.iter().filter(|&&(other, _)| other == place);
-        let runs: Vec<RunRecord> = of_place.map(|(_, record)| record.clone()).collect();
-        (!runs.is_empty()).then(|| Column::merge(place, runs, &wanted))
-    });
-    let columns = columns.collect();
-    let subject = Subject {
-        machine: options.machine.clone(),
-        commit: None,
-        emulator: None,
-    };
-    Ok(Report::new(subject, columns, Vec::new()))
-}
-
-fn run_name(run: &Run, number: usize) -> String {
-    format!("{} (run {})", run.header.apic, number + 1)
-}
-
-/// Reads a log. Bytes that are no UTF-8 are replaced; the image writes none, so that lines with them are refused later.
-fn read_log(path: &Path) -> Result<String> {
-    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_LOG + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(
-        bytes.len() as u64 <= MAX_LOG,
-        "{} has more than {} MiB",
-        path.display(),
-        MAX_LOG >> 20
-    );
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

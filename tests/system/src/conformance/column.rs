@@ -98,6 +98,18 @@ impl MergedCase {
         sight.map_or("", |sight| &sight.detail)
     }
 
+    /// Returns where something was seen: just `place` if all runs there saw it that did not skip the case, else each run.
+    pub fn seen_in(&self, place: Place, is_meant: impl Fn(&Sight) -> bool) -> Vec<String> {
+        let ran = |sight: &&Sight| sight.verdict != Verdict::Skip;
+        let seen = || self.sights.iter().filter(|sight| is_meant(sight));
+        let by_all = self.sights.iter().filter(ran).all(&is_meant);
+        if by_all && seen().next().is_some() {
+            return vec![place.to_string()];
+        }
+        let run = |sight: &Sight| format!("{place} {}", sight.run);
+        seen().map(run).collect()
+    }
+
     /// Returns the verdict with its deviations.
     pub fn words(&self) -> String {
         let deviations: String = self.deviations.iter().map(|id| format!(" {id}")).collect();

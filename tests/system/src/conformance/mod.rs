@@ -10,6 +10,7 @@ mod deviations;
 mod expected;
 mod fields;
 pub mod log;
+pub mod logs;
 pub mod parts;
 pub mod report;
 pub mod run;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::case::{CaseId, DeviationId, Verdict};
-use super::column::{Column, MergedCase};
+use super::column::{Column, MergedCase, Sight};
 use super::run::Place;
 use super::{deviations, expected};
 
@@ -242,10 +242,13 @@ fn seen_deviations(columns: &[Column]) -> Vec<SeenDeviation> {
     };
     for column in columns {
         for case in &column.cases {
-            let deviant = |verdict| verdict == Verdict::Deviation;
-            for sight in case.sights.iter().filter(|sight| deviant(sight.verdict)) {
-                if let Some(id) = sight.deviation {
-                    add(id, Some(case.id), format!("{} {}", column.place, sight.run));
+            let is_deviant = |sight: &Sight| sight.verdict == Verdict::Deviation;
+            let deviant = case.sights.iter().filter(|sight| is_deviant(sight));
+            let ids: BTreeSet<_> = deviant.filter_map(|sight| sight.deviation).collect();
+            for id in ids {
+                let is_meant = |sight: &Sight| is_deviant(sight) && sight.deviation == Some(id);
+                for place in case.seen_in(column.place, is_meant) {
+                    add(id, Some(case.id), place);
                 }
             }
         }
