@@ -15,6 +15,10 @@ use crate::vmx::fields;
 /// First of the leaves that processors leave to hypervisors.
 const HYPERVISOR_LEAVES: core::ops::RangeInclusive<u32> = 0x4000_0000..=0x4FFF_FFFF;
 
+/// First basic and first extended leaf; each tells the highest one.
+const BASIC_LEAVES: u32 = 0;
+const EXTENDED_LEAVES: u32 = 0x8000_0000;
+
 /// Facts of the cell's CPU that CPUID reflects.
 #[derive(Clone, Copy, Debug)]
 struct View {
@@ -34,6 +38,8 @@ pub fn emulate(vcpu: &mut Vcpu) -> Resume {
     let result = if HYPERVISOR_LEAVES.contains(&leaf) {
         hypervisor_leaf(leaf, &view)
     } else {
+        let highest = |first| cpuid::read(first, 0).eax;
+        let leaf = answered_leaf(leaf, highest(BASIC_LEAVES), highest(EXTENDED_LEAVES));
         filter(leaf, subleaf, cpuid::read(leaf, subleaf), &view)
     };
     let registers = [
@@ -46,6 +52,13 @@ pub fn emulate(vcpu: &mut Vcpu) -> Resume {
         vcpu.regs.gpr[register] = u64::from(value);
     }
     Resume::AfterInstruction
+}
+
+/// Returns the leaf that the processor answers: for one that it does not have, the highest basic one. Which that is must
+/// be known, or its data would pass unfiltered. (SDM 2A, "CPUID—CPU Identification")
+fn answered_leaf(leaf: u32, highest_basic: u32, highest_extended: u32) -> u32 {
+    let exists = leaf <= highest_basic || (EXTENDED_LEAVES..=highest_extended).contains(&leaf);
+    if exists { leaf } else { highest_basic }
 }
 
 fn low(register: u64) -> u32 {
@@ -147,6 +160,27 @@ mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leaf_that_the_processor_lacks_is_the_highest_basic_one() {
+        for (leaf, answered) in [
+            (0, 0),
+            (0x20, 0x20),
+            (0x21, 0x20),
+            (0x3fff_ffff, 0x20),
+            (0x7fff_ffff, 0x20),
+            (0x8000_0000, 0x8000_0000),
+            (0x8000_0008, 0x8000_0008),
+            (0x8000_0009, 0x20),
+            (u32::MAX, 0x20),
+        ] {
+            assert_eq!(
+                answered_leaf(leaf, 0x20, 0x8000_0008),
+                answered,
+                "{leaf:#x}"
+            );
+        }
+    }
 
     const ALL: CpuidResult = CpuidResult {
         eax: u32::MAX,
