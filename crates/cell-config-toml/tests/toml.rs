@@ -158,7 +158,7 @@ const REJECTED: &[(&str, &str, &str)] = &[
     ("may_end_machine = true", "may_end_machine = 1", "line 24: cell 'linux': may_end_machine: invalid type: integer `1`"),
     ("name = \"example\"", "name = \"an example with a very long name\"", "line 2: machine.name: text of 32 bytes, at most 31 are possible"),
     ("\"direct\"", "\"filtered\"\nserver_vectors = [0, 64]", "line 42: channel 'syscalls': server_vectors: 64 is no user vector: those are 0 to 63"),
-    ("\"direct\"", "\"direct\"\nclient_vectors = [1]", "line 42: channel 'syscalls': client_vectors limits vectors, which needs doorbell"),
+    ("\"direct\"", "\"direct\"\nclient_vectors = [1]", "line 42: client_vectors of channel 'syscalls' limits vectors, which needs doorbell"),
     ("client = \"nimbos\"", "client = \"nimbus\"", "line 38: channel 'syscalls': client: there is no cell 'nimbus'"),
     ("server = \"linux\"", "server = \"lin\\u001bux\"", "line 39: channel 'syscalls': server: there is no cell 'lin\\u{1b}ux'"),
     // Rules; the check's own tests have all of them.
