@@ -20,8 +20,8 @@ mod system;
 
 pub use binary::{DecodeError, REVISION, decode, encode};
 pub use check::{
-    CheckError, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY, MIN_ELF_MEMORY,
-    MIN_HYPERVISOR_MEMORY, PHYSICAL_END,
+    CheckError, IO_APICS, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY,
+    MIN_ELF_MEMORY, MIN_HYPERVISOR_MEMORY, PHYSICAL_END,
 };
 pub use place::{Extent, Field, Owner, Place, PortExtent};
 pub use region::{CellRegion, PAGE_SIZE, PortRange, Region, Size, UART_PORTS};

@@ -71,7 +71,7 @@ fn what_breaks_no_rule_is_accepted() {
         // Neighbours touch.
         |s| s.cells[1].console = Some(0x3f0),
         |s| s.cells[1].console = Some(0x400),
-        |s| s.cells[1].mmio[0] = Region::new(0xfee0_1000, 0x1000),
+        |s| s.cells[1].mmio[0] = Region::new(0xfef0_0000, 0x1000),
         // A device may end where all addresses end, and a channel may have 1 GiB.
         |s| s.cells[1].mmio[0] = Region::new(PHYSICAL_END - 0x1000, 0x1000),
         |s| {
@@ -166,7 +166,7 @@ fn a_cell_sees_one_thing_at_an_address() {
             },
         ),
         (
-            "memory[3] of the machine (0xfee00000-0xfee00fff, 4K) covers the local APIC at 0xfee00000",
+            "memory[3] of the machine (0xfee00000-0xfeefffff, 1M) covers the local APIC at 0xfee00000",
             |s| s.machine.memory.push(LOCAL_APIC),
         ),
         (
@@ -493,6 +493,24 @@ fn device_memory_has_one_owner() {
             "mmio[0] of cell 'nimbos' (0xfede0000-0xfee0ffff, 192K) covers the local APIC at 0xfee00000",
             |s| {
                 s.cells[1].mmio[0] = Region::new(0xfede_0000, 0x3_0000);
+            },
+        ),
+        (
+            "mmio[0] of cell 'nimbos' (0xfeeff000-0xfeefffff, 4K) covers the local APIC at 0xfee00000",
+            |s| {
+                s.cells[1].mmio[0] = Region::new(0xfeef_f000, 0x1000);
+            },
+        ),
+        (
+            "mmio[0] of cell 'nimbos' (0xfec00000-0xfec00fff, 4K) covers the I/O APICs at 0xfec00000",
+            |s| {
+                s.cells[1].mmio[0] = Region::new(0xfec0_0000, 0x1000);
+            },
+        ),
+        (
+            "mmio[0] of cell 'linux' (0xfecff000-0xfed00fff, 8K) covers the I/O APICs at 0xfec00000",
+            |s| {
+                s.cells[0].mmio[0] = Region::new(0xfecf_f000, 0x2000);
             },
         ),
         (

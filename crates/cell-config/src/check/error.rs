@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{LOCAL_APIC, PHYSICAL_END};
+use super::{IO_APICS, LOCAL_APIC, PHYSICAL_END};
 use crate::place::{Extent, Field, Owner, Place, PortExtent};
 use crate::region::{Region, Size};
 use crate::system::ApicMode;
@@ -64,8 +64,10 @@ pub enum CheckError {
     },
     /// A Linux cell's memory is not mapped identically.
     LinuxRemapped { extent: Extent, guest: u64 },
-    /// A region covers the local APIC's page.
+    /// A region covers addresses of the local APIC.
     LocalApicOverlap { extent: Extent },
+    /// A region covers addresses of the I/O APICs.
+    IoApicOverlap { extent: Extent },
     /// A channel names a cell that there is not.
     UnknownCell { place: Place, index: u8 },
     /// A channel has the same cell on both sides.
@@ -209,6 +211,9 @@ impl CheckError {
                     LOCAL_APIC.base
                 )
             }
+            Self::IoApicOverlap { extent } => {
+                write!(f, "{extent} covers the I/O APICs at {:#x}", IO_APICS.base)
+            }
             Self::MmioInRam { mmio, ram, shared } => {
                 write!(f, "{mmio} covers RAM, {ram}, at {shared}")
             }
@@ -237,7 +242,8 @@ impl CheckError {
             | Self::AddressTooHigh { extent }
             | Self::NotInMachine { extent }
             | Self::LinuxRemapped { extent, .. }
-            | Self::LocalApicOverlap { extent } => extent.place,
+            | Self::LocalApicOverlap { extent }
+            | Self::IoApicOverlap { extent } => extent.place,
             Self::MemoryOverlap { first, .. }
             | Self::GuestOverlap { first, .. }
             | Self::MmioOverlap { first, .. } => first,

@@ -1,8 +1,8 @@
 //! Rules about memory: what the machine has, who owns it, and where a cell sees it.
 
 use super::{
-    CheckError, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY, MIN_ELF_MEMORY,
-    MIN_HYPERVISOR_MEMORY, PHYSICAL_END, each_pair,
+    CheckError, IO_APICS, LARGE_PAGE, LOCAL_APIC, MAX_CHANNEL_MEMORY, MIN_CHANNEL_MEMORY,
+    MIN_ELF_MEMORY, MIN_HYPERVISOR_MEMORY, PHYSICAL_END, each_pair,
 };
 use crate::place::{Extent, Field, Owner, small};
 use crate::region::{PAGE_SIZE, Region, Size};
@@ -32,7 +32,7 @@ fn check_shapes(system: &System) -> Result<(), CheckError> {
     }
     for extent in machine_memory(system) {
         check_shape(extent, PAGE_SIZE)?;
-        off_local_apic(extent)?;
+        off_apics(extent)?;
     }
     let extent = hypervisor_memory(system);
     check_size(extent, MIN_HYPERVISOR_MEMORY, PHYSICAL_END)?;
@@ -104,10 +104,10 @@ fn check_guest(system: &System, index: usize, cell: &Cell) -> Result<(), CheckEr
     }
     for extent in guest_memory(index, cell) {
         check_shape(extent, PAGE_SIZE)?;
-        off_local_apic(extent)?;
+        off_apics(extent)?;
     }
     for extent in cell_mmio(index, cell) {
-        off_local_apic(extent)?;
+        off_apics(extent)?;
     }
     let joined = channel_memory(system).zip(&system.channels);
     let channels = joined
@@ -128,9 +128,12 @@ fn check_guest(system: &System, index: usize, cell: &Cell) -> Result<(), CheckEr
     })
 }
 
-fn off_local_apic(extent: Extent) -> Result<(), CheckError> {
+fn off_apics(extent: Extent) -> Result<(), CheckError> {
     if extent.region.overlaps(LOCAL_APIC) {
         return Err(CheckError::LocalApicOverlap { extent });
+    }
+    if extent.region.overlaps(IO_APICS) {
+        return Err(CheckError::IoApicOverlap { extent });
     }
     Ok(())
 }

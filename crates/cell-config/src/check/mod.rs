@@ -12,8 +12,13 @@ pub use error::CheckError;
 use crate::Region;
 use crate::system::System;
 
-/// Page of the local APIC's registers, which belongs to no cell. (SDM 3A, "Relocating the Local APIC Registers")
-pub const LOCAL_APIC: Region = Region::new(0xFEE0_0000, 0x1000);
+/// The local APIC's registers and the addresses of interrupt messages, which belong to no cell. (SDM 3A, "Relocating the
+/// Local APIC Registers", "Message Address Register Format")
+pub const LOCAL_APIC: Region = Region::new(0xFEE0_0000, 1 << 20);
+/// Where chipsets put the I/O APICs, which belong to no cell: a cell that has the rest of the devices reaches them through
+/// the hypervisor. Their page can be moved within these addresses by the chipset's registers. (82371AB (PIIX4), "APIC
+/// Base Address Relocation Register")
+pub const IO_APICS: Region = Region::new(0xFEC0_0000, 1 << 20);
 /// Bases and sizes of the hypervisor's memory and of channels are multiples of this many bytes.
 pub const LARGE_PAGE: u64 = 2 << 20;
 /// Least memory of the hypervisor, in bytes.
