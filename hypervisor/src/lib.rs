@@ -15,7 +15,8 @@
 //!
 //! # Concurrency
 //! A CPU touches its own VMCS and registers only. Others see its [`cpu::CpuShared`]: atomics, and a mailbox with an
-//! NMI as its bell. Cells are built before CPUs run them and are read-only afterwards, but for atomics.
+//! NMI as its bell. Cells are built before CPUs run them and are read-only afterwards, but for atomics. The one lock that
+//! exits take is that of an [`ioapic`].
 //!
 //! # Where unsafe is
 //! `arch`, `vmx`, `memory`, `cpu`, `boot`. `cell` and `exit` decide, and contain none.
@@ -31,6 +32,7 @@ pub mod cell;
 pub mod cpu;
 pub mod doorbell;
 pub mod exit;
+pub mod ioapic;
 pub mod lapic;
 pub mod loader;
 pub mod log_ring;

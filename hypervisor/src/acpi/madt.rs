@@ -120,6 +120,18 @@ impl<'m, M: PhysMem + ?Sized> Madt<'m, M> {
         })
     }
 
+    /// Returns the physical addresses of all I/O APICs.
+    pub fn io_apics(&self) -> impl Iterator<Item = Result<u64, AcpiError>> {
+        self.entries().filter_map(|entry| match entry {
+            Ok(RawEntry {
+                entry: Entry::IoApic { address, .. },
+                ..
+            }) => Some(Ok(address.into())),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     /// Returns the part before the entries.
     pub(super) fn fixed_part(&self) -> Result<[u8; FIXED_LEN as usize], AcpiError> {
         read_array(self.memory, self.table.address)

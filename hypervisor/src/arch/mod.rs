@@ -7,6 +7,7 @@ pub mod control_regs;
 pub mod cpuid;
 pub mod descriptors;
 pub mod interrupts;
+pub mod ioapic;
 pub mod msr;
 pub mod pic;
 pub mod port;

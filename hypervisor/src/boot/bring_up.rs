@@ -1,7 +1,7 @@
 //! Starts all CPUs, makes each one ready for its cell, then lets the cells go.
 
 use arrayvec::ArrayVec;
-use cell_config::{CellKind, System};
+use cell_config::{CellKind, Devices, System};
 use log::{error, info};
 
 use super::machine::Machine;
@@ -12,6 +12,7 @@ use crate::arch::descriptors::Descriptors;
 use crate::arch::{apic, interrupts, msr, pic, tsc};
 use crate::cell::{self, Cell, MAX_CELLS};
 use crate::cpu::{self, CpuState, HostState, Vcpu, shared};
+use crate::ioapic;
 use crate::loader::Range;
 use crate::memory::{self, PhysicalMemory};
 use crate::vmx::VirtualApicPage;
@@ -59,6 +60,7 @@ pub fn start(
 ) -> Result<core::convert::Infallible, InitError> {
     SYSTEM_FOR_CPUS.call_once(|| system);
     pic::mask_all();
+    mask_io_apics(system);
     if !apic::set_mode(system.machine.apic_mode) {
         return Err(InitError::ApicMode);
     }
@@ -89,6 +91,19 @@ pub fn start(
     match own {
         Some(vcpu) => cpu::run(vcpu),
         None => crate::arch::wait::halt_forever(),
+    }
+}
+
+/// Masks what firmware routed. Masked entries name the first CPU of the cell that will have them, or any.
+fn mask_io_apics(system: &System) {
+    let owner = system
+        .cells
+        .iter()
+        .find(|cell| cell.devices == Devices::Rest);
+    let cpus = owner.map_or(&system.machine.cpus[..], |cell| &cell.cpus[..]);
+    let target = cpus.iter().find_map(|&id| u8::try_from(id).ok());
+    for io_apic in ioapic::all() {
+        io_apic.reset(target.unwrap_or_default());
     }
 }
 

@@ -7,13 +7,14 @@ use log::info;
 
 use super::machine::{Machine, power_ports};
 use super::modules::Modules;
-use super::{InitError, tsc_khz};
+use super::{InitError, tsc_khz, verify};
 use crate::address::HostPhys;
 use crate::cell::{
     self, Cell, ElfPlan, LinuxPlan, LinuxSources, LoadError, MAX_CELLS, MachineFacts,
     claimed_memory,
 };
 use crate::cpu::EntryState;
+use crate::ioapic;
 use crate::loader::Range;
 use crate::memory::PhysicalMemory;
 use crate::vmx::capability::VmxCapabilities;
@@ -41,6 +42,7 @@ pub fn prepare(
     let own = system.hypervisor.memory;
     let physical = super::physical_memory(machine, own.base, own.base + own.size);
     let acpi = machine.acpi(&physical)?;
+    ioapic::publish(&verify::io_apics(system, &acpi)?)?;
     let sources = LinuxSources {
         system,
         memory_map: &machine.memory_map,

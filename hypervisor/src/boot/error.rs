@@ -43,6 +43,10 @@ pub enum InitError {
     },
     /// A CPU of the configuration that this machine lacks.
     CpuMissing { apic_id: u32, found: usize },
+    /// An I/O APIC that shares a page.
+    IoApicOffset { address: u64 },
+    /// An I/O APIC in memory that the configuration names.
+    IoApicNamed { address: u64 },
     /// ACPI.
     Acpi(crate::acpi::AcpiError),
     /// A cell's images.
@@ -113,6 +117,16 @@ impl fmt::Display for InitError {
                     "CPU with APIC ID {apic_id} is configured, but this machine has {found} CPUs without it"
                 )
             }
+            Self::IoApicOffset { address } => {
+                write!(
+                    f,
+                    "the I/O APIC at {address:#x} is not at the start of a page"
+                )
+            }
+            Self::IoApicNamed { address } => write!(
+                f,
+                "the I/O APIC at {address:#x} is in memory that the configuration gives away"
+            ),
             Self::Acpi(error) => error.fmt(f),
             Self::Load { cell, error } => write!(f, "cell '{cell}': {error}"),
             Self::Write { cell, error } => write!(f, "cell '{cell}': {error}"),

@@ -3,12 +3,15 @@
 use core::fmt::Write;
 
 use arrayvec::ArrayString;
-use cell_config::{ApicMode, Doorbell, System};
+use cell_config::{ApicMode, Doorbell, Region, System};
 use log::{error, warn};
 
 use super::machine::Machine;
 use super::{Image, InitError};
 use crate::acpi::Madt;
+use crate::address::PAGE_SIZE;
+use crate::cell::{MachineAcpi, claimed_memory};
+use crate::ioapic::{Addresses, MAX_IO_APICS};
 use crate::loader::Range;
 use crate::vmx::capability::{CpuidLeaves, MissingList, VmxCapabilities};
 
@@ -42,6 +45,7 @@ pub fn machine(system: &System, machine: &Machine, image: &Image) -> Result<(), 
     hypervisor_region(system, machine, image)?;
     memory(system, machine)?;
     cpus(system, machine)?;
+    io_apics(system, &machine.acpi(&machine.physical())?)?;
     for channel in &system.channels {
         if channel.doorbell == Doorbell::Direct {
             warn!(
@@ -103,6 +107,32 @@ fn memory(system: &System, machine: &Machine) -> Result<(), InitError> {
         )?;
     }
     Ok(())
+}
+
+/// Returns the addresses of the I/O APICs, which no cell may name.
+pub fn io_apics(system: &System, acpi: &MachineAcpi) -> Result<Addresses, InitError> {
+    let mut addresses = Addresses::new();
+    for address in Madt::open(&acpi.tables)?.io_apics() {
+        let address = address?;
+        if addresses.contains(&address) {
+            continue;
+        }
+        if !address.is_multiple_of(PAGE_SIZE) {
+            return Err(InitError::IoApicOffset { address });
+        }
+        let page = Range::new(address, PAGE_SIZE);
+        let is_named = |region: Region| page.overlaps(Range::new(region.base, region.size));
+        if claimed_memory(system).any(is_named) {
+            return Err(InitError::IoApicNamed { address });
+        }
+        if addresses.try_push(address).is_err() {
+            return Err(InitError::TooMany {
+                what: "I/O APICs",
+                limit: MAX_IO_APICS,
+            });
+        }
+    }
+    Ok(addresses)
 }
 
 fn cpus(system: &System, machine: &Machine) -> Result<(), InitError> {

@@ -225,7 +225,12 @@ fn build_ept(id: usize, facts: &MachineFacts, filter: Option<&Filter>) -> Result
         )?;
     }
     if config.devices == Devices::Rest {
-        let claimed: Claimed = claimed_memory(facts.system).collect();
+        // I/O APICs are reached through the hypervisor, wherever they are.
+        let io_apics = crate::ioapic::all().iter().map(|io_apic| Region {
+            base: io_apic.address(),
+            size: PAGE_SIZE,
+        });
+        let claimed: Claimed = claimed_memory(facts.system).chain(io_apics).collect();
         for_each_device_range(facts.memory_map, &claimed, |piece| {
             let rights = if piece.memory_type == MemoryType::WriteBack {
                 Rights::ReadWriteExecute

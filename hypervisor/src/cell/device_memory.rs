@@ -1,13 +1,12 @@
 //! The memory map of "the rest": device memory and firmware tables that the cell with `devices = "rest"` reaches.
 //!
 //! Below 4 GiB everything is the rest's that is no RAM and that nobody claims, below 1 MiB RAM too; windows above 4 GiB
-//! are named by `mmio`.
+//! are named by `mmio`. The addresses of interrupt messages and of I/O APICs are nobody's.
 
 use arrayvec::ArrayVec;
-use cell_config::Region;
+use cell_config::{IO_APICS, LOCAL_APIC, Region};
 
 use crate::address::PAGE_SIZE;
-use crate::arch::apic::XAPIC_BASE;
 use crate::loader::Range;
 use crate::loader::e820::{E820Entry, E820Kind};
 use crate::vmx::ept::MemoryType;
@@ -15,6 +14,8 @@ use crate::vmx::ept::MemoryType;
 const FOUR_GIB: u64 = 1 << 32;
 /// Below this, RAM that nobody claims is the rest's too.
 const LEGACY_END: u64 = 1 << 20;
+/// Addresses that no cell's EPT maps, but for the xAPIC page that each cell gets apart.
+const INTERRUPT_CONTROLLERS: [Region; 2] = [IO_APICS, LOCAL_APIC];
 
 /// A piece of the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct DeviceRange {
 }
 
 /// Calls `each` for every piece of the rest, in ascending order. Pages that hold any byte of claimed memory, that are
-/// all RAM above 1 MiB, or that are the xAPIC's are left out.
+/// all RAM above 1 MiB, or that are interrupt controllers' are left out.
 pub fn for_each_device_range<E>(
     machine: &[E820Entry],
     claimed: &[Region],
@@ -46,7 +47,8 @@ pub fn for_each_device_range<E>(
     Ok(())
 }
 
-/// All claimed regions of a configuration: enough for 8 cells with 32 regions each.
+/// All claimed regions of a configuration and the pages of the I/O APICs: enough for 8 cells with 32 regions each, and 32
+/// more.
 pub type Claimed = ArrayVec<Region, 320>;
 
 /// Returns the first page boundary after `position` at which the answer of [`classify`] may change.
@@ -56,10 +58,11 @@ fn next_boundary(machine: &[E820Entry], claimed: &[Region], position: u64) -> u6
         .flat_map(|entry| [entry.range.base, entry.range.end()]);
     let regions = claimed
         .iter()
+        .chain(&INTERRUPT_CONTROLLERS)
         .flat_map(|region| [region.base, region.base.saturating_add(region.size)]);
     entries
         .chain(regions)
-        .chain([LEGACY_END, XAPIC_BASE, XAPIC_BASE + PAGE_SIZE, FOUR_GIB])
+        .chain([LEGACY_END, FOUR_GIB])
         .flat_map(|edge| {
             let down = edge - edge % PAGE_SIZE;
             [down, down.saturating_add(PAGE_SIZE)]
@@ -75,8 +78,9 @@ fn classify(machine: &[E820Entry], claimed: &[Region], position: u64) -> Option<
     let page = Range::new(position, PAGE_SIZE);
     let is_claimed = claimed
         .iter()
+        .chain(&INTERRUPT_CONTROLLERS)
         .any(|region| page.overlaps(Range::new(region.base, region.size)));
-    if is_claimed || position == XAPIC_BASE {
+    if is_claimed {
         return None;
     }
     let of_kind = |kind| machine.iter().filter(move |entry| entry.kind == kind);
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_pc_is_its_holes_without_ram_claims_and_the_xapic() {
+    fn the_rest_of_a_pc_is_its_holes_without_ram_claims_and_interrupt_controllers() {
         let machine = [
             entry(0, 0x9fc00, E820Kind::RAM),
             entry(0x9fc00, 0xa0000, E820Kind::RESERVED),
@@ -148,9 +152,9 @@ mod tests {
             [
                 (0x9f000, 0x10_0000, MemoryType::Uncached),
                 (0x3fff_0000, 0x4000_0000, MemoryType::WriteBack),
-                (0x4000_0000, 0xfed0_0000, MemoryType::Uncached),
-                (0xfed0_1000, XAPIC_BASE, MemoryType::Uncached),
-                (XAPIC_BASE + 0x1000, FOUR_GIB, MemoryType::Uncached),
+                (0x4000_0000, 0xfec0_0000, MemoryType::Uncached),
+                (0xfed0_1000, 0xfee0_0000, MemoryType::Uncached),
+                (0xfef0_0000, FOUR_GIB, MemoryType::Uncached),
             ]
         );
     }

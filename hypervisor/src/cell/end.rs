@@ -1,12 +1,13 @@
 //! The end of a cell: report, its other CPUs, the other end of its channels, and perhaps the machine.
 
-use cell_config::EndAction;
+use cell_config::{Devices, EndAction};
 use hv_abi::channel::{CLIENT_STATE_OFFSET, SERVER_STATE_OFFSET, STATE_ABSENT};
 use log::{error, info};
 
 use super::{Cell, CellFault, CellState, CellStop, all};
 use crate::address::HostPhys;
 use crate::cpu::{self, Vcpu};
+use crate::ioapic;
 use crate::panic::{end_emulator, repeat_port_write};
 use crate::vmx::{ExitReason, fields};
 
@@ -33,6 +34,9 @@ pub fn end(vcpu: &Vcpu, stop: CellStop) {
         cpu::ring(other);
     }
     leave_channels(cell);
+    if cell.config.devices == Devices::Rest {
+        close_io_apics(cell);
+    }
     if let CellStop::Asked {
         kind,
         port,
@@ -80,6 +84,21 @@ pub fn leave_channels(cell: &Cell) {
             .store_u32(HostPhys(channel.memory.base + offset as u64), STATE_ABSENT)
         {
             error!("channel '{}': {error}", channel.name);
+        }
+    }
+}
+
+/// Silences the devices' interrupts, and says how often the cell wanted one that it may not have.
+fn close_io_apics(cell: &Cell) {
+    for io_apic in ioapic::all() {
+        io_apic.close();
+        let refused = io_apic.refused();
+        if refused != 0 {
+            info!(
+                "cell '{}': I/O APIC at {:#x}: {refused} writes left an entry masked",
+                cell.name(),
+                io_apic.address()
+            );
         }
     }
 }

@@ -55,6 +55,13 @@ pub enum CellFault {
         /// Why not, if it was decoded at all.
         error: Option<DecodeError>,
     },
+    /// Access of an I/O APIC's page by an instruction that is not emulated.
+    IoApic {
+        /// Offset in the page.
+        offset: u16,
+        /// Why not, if it was decoded at all.
+        error: Option<DecodeError>,
+    },
     /// A control-register change that is not supported.
     ControlRegister {
         /// 0 or 4.
@@ -124,6 +131,17 @@ impl fmt::Display for CellFault {
                     "xAPIC access at offset {offset:#x} by an instruction that cannot be read"
                 )
             }
+            Self::IoApic {
+                offset,
+                error: Some(error),
+            } => write!(f, "I/O APIC access at offset {offset:#x}: {error}"),
+            Self::IoApic {
+                offset,
+                error: None,
+            } => write!(
+                f,
+                "I/O APIC access at offset {offset:#x} by an instruction that cannot be read"
+            ),
             Self::ControlRegister { register, value } => {
                 write!(f, "unsupported value {value:#x} for CR{register}")
             }

@@ -214,16 +214,7 @@ impl IcrWrite {
 
     fn destination(&self, cell: &impl CellCpus, mode: ApicMode) -> Result<CpuSet, IpiDenied> {
         let destination = self.destination;
-        let broadcast = match mode {
-            ApicMode::Xapic => 0xff,
-            ApicMode::X2apic => u32::MAX,
-        };
-        let targets = CpuSet::matching(cell, |index, id| match mode {
-            _ if destination == broadcast => true,
-            _ if !self.logical => id == destination,
-            ApicMode::Xapic => xapic_logical_match(cell.xapic_logical(index), destination),
-            ApicMode::X2apic => x2apic_logical_match(id, destination),
-        });
+        let targets = CpuSet::of_destination(cell, mode, destination, self.logical);
         if targets.is_empty() {
             return Err(IpiDenied::ForeignCpu {
                 destination,
@@ -254,6 +245,25 @@ fn xapic_logical_match(cpu: LogicalId, destination: u32) -> bool {
 impl CpuSet {
     /// No CPU.
     pub const EMPTY: Self = Self(0);
+
+    /// Returns the CPUs of `cell` among those that a destination field means.
+    pub fn of_destination(
+        cell: &impl CellCpus,
+        mode: ApicMode,
+        destination: u32,
+        logical: bool,
+    ) -> Self {
+        let broadcast = match mode {
+            ApicMode::Xapic => 0xff,
+            ApicMode::X2apic => u32::MAX,
+        };
+        Self::matching(cell, |index, id| match mode {
+            _ if destination == broadcast => true,
+            _ if !logical => id == destination,
+            ApicMode::Xapic => xapic_logical_match(cell.xapic_logical(index), destination),
+            ApicMode::X2apic => x2apic_logical_match(id, destination),
+        })
+    }
 
     fn matching(cell: &impl CellCpus, wanted: impl Fn(usize, u32) -> bool) -> Self {
         let ids = cell.apic_ids().iter().take(64).enumerate();

@@ -1,10 +1,10 @@
-//! Decoding of the instruction that touched the xAPIC page.
+//! Decoding of the instruction that touched the page of the xAPIC or of an I/O APIC.
 //!
-//! Called on each EPT violation or APIC-access exit with the bytes at the cell's RIP; holds no state. The caller
+//! Called on each EPT violation there with the bytes at the cell's RIP; holds no state. The caller
 //! performs the access at the faulting address, which the processor reports: the instruction only says which way the
 //! data goes. The bytes are the cell's and may change under it; whatever they say, the access stays within its APIC.
 //!
-//! Registers of the APIC are 32 bits wide, so only accesses of that width are taken. (SDM 3A, "The Local APIC Block
+//! Registers of both are 32 bits wide, so only accesses of that width are taken. (SDM 3A, "The Local APIC Block
 //! Diagram": 32-bit accesses on 128-bit boundaries) iced-x86 builds its tables on the heap (about 360 KiB) at first
 //! use.
 
