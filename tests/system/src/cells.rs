@@ -111,6 +111,13 @@ console = {{ port = 0x2f8 }}
         self.image(slot, cpus, "test-cell", GUEST_BASE, cmdline)
     }
 
+    /// Adds a cell with the tests' image and the rest of the devices; it may end the machine.
+    pub fn test_with_devices(self, slot: Slot, cpus: &[u32], cmdline: &str) -> Self {
+        // The keys go on with the cell's table.
+        self.test(slot, cpus, cmdline)
+            .raw("devices = \"rest\"\nmay_end_machine = true")
+    }
+
     /// Adds a cell with an image that wants its memory at the guest-physical address `base`.
     pub fn image(self, slot: Slot, cpus: &[u32], image: &str, base: u64, cmdline: &str) -> Self {
         let low = if cpus.len() > 1 {

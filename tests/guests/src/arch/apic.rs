@@ -13,6 +13,8 @@ pub const X2APIC_ICR: u32 = 0x830;
 /// Register numbers: MSR 800H + n, or byte offset 16 * n.
 const TASK_PRIORITY: u32 = 0x08;
 const EOI: u32 = 0x0b;
+const LOGICAL_DESTINATION: u32 = 0x0d;
+const DESTINATION_FORMAT: u32 = 0x0e;
 const SPURIOUS_VECTOR: u32 = 0x0f;
 const ICR_LOW: u32 = 0x30;
 const ICR_HIGH: u32 = 0x31;
@@ -75,6 +77,15 @@ impl Apic {
     /// Sets the task priority register.
     pub fn set_task_priority(self, priority: u8) {
         self.write(TASK_PRIORITY, priority.into());
+    }
+
+    /// Gives the CPU a logical ID of 8 bits, by the flat model. In x2APIC mode it has one already: bit n for APIC ID n below
+    /// 16. (SDM 3A, "Logical Destination Mode in x2APIC Mode")
+    pub fn set_logical_id(self, id: u32) {
+        if !self.is_x2apic {
+            self.write(DESTINATION_FORMAT, u32::MAX);
+            self.write(LOGICAL_DESTINATION, id << 24);
+        }
     }
 
     /// Ends the interrupt in service.

@@ -8,6 +8,8 @@ pub mod cpu;
 pub mod denied;
 pub mod entry;
 pub mod hypercall;
+pub mod ioapic;
+pub mod pit;
 pub mod port;
 pub mod probe;
 pub mod second_cpu;

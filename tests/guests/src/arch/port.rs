@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! I/O ports, a byte at a time.
+//! I/O ports.
 
 use x86_64::instructions::port::Port;
 
@@ -12,5 +12,11 @@ pub fn read(port: u16) -> u8 {
 /// Writes a byte.
 pub fn write(port: u16, value: u8) {
     // SAFETY: as in `read`.
+    unsafe { Port::new(port).write(value) }
+}
+
+/// Writes four bytes.
+pub fn write_dword(port: u16, value: u32) {
+    // SAFETY: as in `read`; of the PCI configuration ports, tests write what changes no memory.
     unsafe { Port::new(port).write(value) }
 }

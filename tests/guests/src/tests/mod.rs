@@ -7,6 +7,7 @@ mod attack;
 mod denials;
 mod doorbell;
 mod hello;
+mod ioapic;
 mod ping_pong;
 mod smp;
 mod timer;
@@ -69,6 +70,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         "doorbell" => doorbell::run(boot),
         "denials" => denials::run(boot),
         "smp" => smp::run(boot),
+        "ioapic" => ioapic::run(boot),
         "timer" => timer::run(boot),
         other => attack::run(boot, other),
     }

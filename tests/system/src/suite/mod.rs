@@ -5,6 +5,7 @@ mod attacks;
 mod boot;
 mod demo;
 mod guests;
+mod ioapic;
 mod linux;
 mod refusals;
 
@@ -112,6 +113,13 @@ pub const TESTS: &[Test] = &[
     ),
     Test::new("attack: SMI to the neighbour", attacks::smi),
     Test::new("attack: triple fault", attacks::triple_fault),
+    Test::new("ioapic: a hostile cell, x2apic", ioapic::x2apic),
+    Test::new("ioapic: a hostile cell, xapic", ioapic::xapic),
+    Test::new("ioapic: a store of 8 bits", ioapic::byte),
+    Test::new("ioapic: a store of 16 bits", ioapic::word),
+    Test::new("ioapic: a store of 64 bits", ioapic::quadword),
+    Test::new("ioapic: an OR", ioapic::or),
+    Test::new("ioapic: a moved page", ioapic::moved),
     Test::new("refusal: no configuration", refusals::no_configuration),
     Test::new("refusal: truncated configuration", refusals::truncated),
     Test::new(
