@@ -289,6 +289,27 @@ mod tests {
     }
 
     #[test]
+    fn io_apics_are_found_among_other_entries_up_to_a_damaged_one() {
+        let mut machine = Machine::new();
+        let io_apic = |page| [1, 12, 2, 0, 0, page, 0xc0, 0xfe, 24, 0, 0, 0];
+        let body = fixture::madt(&[
+            &io_apic(0x00),
+            &[0, 8, 1, 0, 1, 0, 0, 0],
+            &io_apic(0x10),
+            &[0, 0],
+        ]);
+        machine.add(b"APIC", &body);
+        let rsdp = machine.xsdt();
+        let tables = Tables::open(&machine, &rsdp).unwrap();
+        let madt = Madt::open(&tables).unwrap();
+        let damaged = AcpiError::MadtEntry { offset: 76, len: 0 };
+        assert!(
+            madt.io_apics()
+                .eq([Ok(0xfec0_0000), Ok(0xfec0_1000), Err(damaged)])
+        );
+    }
+
+    #[test]
     fn a_damaged_entry_ends_the_list() {
         let good = &[0, 8, 1, 0, 1, 0, 0, 0][..];
         for (damaged, len) in [
