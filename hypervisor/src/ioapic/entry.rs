@@ -1,6 +1,6 @@
 //! A redirection entry: what the cell wrote, whom it would interrupt, and what the hardware gets instead.
 //!
-//! (82093AA, "IOREDTBL[23:0] - I/O Redirection Table Registers")
+//! (82093AA, "I/O Redirection Table Registers")
 
 use core::fmt;
 

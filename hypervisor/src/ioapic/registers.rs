@@ -152,7 +152,7 @@ impl<R: Registers> State<R> {
         Ok(())
     }
 
-    /// (82093AA, "IOAPICVER - IOAPIC Version Register": the number of the highest entry)
+    /// (82093AA, "IOAPIC Version Register": the number of the highest entry)
     fn pin_count(&self) -> usize {
         let [_, _, highest, _] = self.version.to_le_bytes();
         (usize::from(highest) + 1).min(MAX_PINS)
