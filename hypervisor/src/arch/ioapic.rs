@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The registers of an I/O APIC. (82093AA, "Memory Mapped Registers for Accessing IOAPIC Registers")
 
 use crate::ioapic::registers::{EOI, IOREGSEL, IOWIN, Registers};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accesses of an I/O APIC by the cell that has the rest of the devices.
 
 use log::warn;

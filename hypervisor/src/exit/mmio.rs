@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The instruction that touched emulated registers: fetched, decoded, and its operands.
 
 use bit_field::BitField;

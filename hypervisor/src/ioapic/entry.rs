@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A redirection entry: what the cell wrote, whom it would interrupt, and what the hardware gets instead.
 //!
 //! (82093AA, "I/O Redirection Table Registers")

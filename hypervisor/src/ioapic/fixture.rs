@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Cells for tests.
 
 use crate::lapic::icr::{CellCpus, LogicalId};

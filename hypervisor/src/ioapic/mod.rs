@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! I/O APICs: interrupt inputs of devices, which the cell with `devices = "rest"` routes to its own CPUs only.
 //!
 //! Their pages are in no cell's EPT. `exit` decodes each access and feeds it in here; [`registers`] keeps what the cell

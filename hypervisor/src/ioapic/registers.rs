@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The registers of one I/O APIC as the cell sees them, and what each write does to the real ones.
 //!
 //! (82093AA, "Memory Mapped Registers for Accessing IOAPIC Registers", "IOAPIC Registers")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
 use crate::ioapic::fixture::{Cell, cell};
 use ApicMode::{X2apic, Xapic};
