@@ -220,4 +220,6 @@ impl fmt::Display for EntryDenied {
 impl core::error::Error for EntryDenied {}
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
