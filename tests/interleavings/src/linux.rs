@@ -267,6 +267,8 @@ impl Shadow {
 
     /// `isthmus_wait`.
     fn wait(&mut self, wakes_at: usize) {
+        // With UIF clear and interrupts enabled: what comes now stays in UIRR.
+        self.boundary();
         // start_waiting(ctx);
         self.start_waiting();
         self.take_interrupts();

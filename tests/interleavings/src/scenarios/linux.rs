@@ -152,3 +152,26 @@ fn a_sleeping_thread_gets_the_vectors_of_two_senders() {
         shadow.end();
     });
 }
+
+/// A post between the two steps of notification processing leaves ON set and PIR empty, with a notification that says
+/// nothing new on its way. The sleep that follows must not keep that ON.
+#[test]
+fn a_thread_that_sleeps_with_on_set_and_nothing_posted_is_woken() {
+    check("sleeping, empty notification", UpTo(2), || {
+        let channel = Channel::new();
+        let task = Task::new();
+        let mut shadow = Shadow::start(&channel, &task, false);
+        channel.machine.senduipi(&channel.server_upid, 5);
+        let mut client = channel.client();
+        thread::spawn(move || {
+            let channel = Arc::clone(&client.channel);
+            channel.machine.senduipi(&channel.server_upid, 5);
+            client.call_and_notify(0);
+        });
+        let interrupted = Arc::clone(&channel);
+        thread::spawn(move || wakeup_interrupts(&interrupted, &task));
+        shadow.boundary();
+        shadow.serve_waiting(1, 0);
+        shadow.end();
+    });
+}

@@ -205,7 +205,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         "driver, sleep: control word written without acquire",
-        LOST,
+        Harmless("the full barrier before the look acquires what the exchange has read"),
         LINUX,
         &[(
             "control.swap(self.upid_control(WAKEUP), Ordering::SeqCst)",
