@@ -3,7 +3,7 @@
 //!
 //! The generator looks at the model to keep away from what cannot be compared:
 //! * B-2: at CPL 3 the handler is the one that keeps events, or not canonical in the paging mode;
-//! * B-4: no compatibility mode; B-7: no HLT; B-12: SMAP is off;
+//! * B-4: no compatibility mode; B-7: no HLT; B-8: nothing clears RFLAGS.IF at CPL 3; B-12: SMAP is off;
 //! * B-9: CPL 3 with CR4.UINTR clear only while no user interrupt is requested;
 //! * B-10: XRSTORS that initializes is followed by WRMSR of UIRR;
 //! * B-16: no destinations that end in FFH; nobody but the own processor is a destination.

@@ -70,7 +70,7 @@ pub struct Visible {
     pub errors: u32,
     /// How the step's code ended; zeroes for steps without code.
     pub end: End,
-    /// Interrupts and user interrupts in their order, the first [`MAX_EVENTS`].
+    /// Interrupts and user interrupts in their order, as many as there is room for.
     pub events: ArrayVec<Event, MAX_EVENTS>,
     /// How many there were.
     pub event_count: usize,
