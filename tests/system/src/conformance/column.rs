@@ -1,12 +1,57 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A column of the results: all runs in one place, merged case by case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::case::{CaseId, DeviationId, Verdict};
 use super::run::{Counts, Differential, Header, Mismatch, Place, Run};
+
+/// One seed of the differential test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SeedRecord {
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: Differential,
+    /// Mismatches that known deviations explain, by deviation.
+    pub explained: BTreeMap<DeviationId, u64>,
+    /// The others.
+    pub unexplained: Vec<Mismatch>,
+}
+
+impl SeedRecord {
+    fn new(figures: &Differential, mismatches: &[Mismatch]) -> Self {
+        let mut record = Self {
+            figures: figures.clone(),
+            explained: BTreeMap::new(),
+            unexplained: Vec::new(),
+        };
+        let of_seed = |mismatch: &&Mismatch| mismatch.seed == figures.seed;
+        for mismatch in mismatches.iter().filter(of_seed) {
+            match mismatch.deviation {
+                Some(id) => *record.explained.entry(id).or_default() += 1,
+                None => record.unexplained.push(mismatch.clone()),
+            }
+        }
+        record
+    }
+
+    /// Tells whether deviations explain every mismatch that was counted.
+    pub fn is_explained(&self) -> bool {
+        self.unexplained.is_empty()
+            && self.explained.values().sum::<u64>() == self.figures.mismatches
+    }
+
+    /// Returns how many mismatches there are, and how many of them each deviation explains.
+    pub fn words(&self) -> String {
+        let explained = self.explained.iter();
+        let explained: String = explained
+            .map(|(id, count)| format!(", {count} by {id}"))
+            .collect();
+        format!("{} mismatches{explained}", self.figures.mismatches)
+    }
+}
 
 /// One run of the image.
 #[derive(Clone, Debug, Serialize)]
@@ -20,9 +65,7 @@ pub struct RunRecord {
     /// Why it is no whole run.
     pub troubles: Vec<String>,
     /// The differential test's seeds.
-    pub differential: Vec<Differential>,
-    /// Its failed comparisons.
-    pub mismatches: Vec<Mismatch>,
+    pub seeds: Vec<SeedRecord>,
     #[serde(skip)]
     run: Option<Run>,
 }
@@ -35,8 +78,11 @@ impl RunRecord {
             seconds,
             machine: Some(run.header.clone()),
             troubles: run.troubles(),
-            differential: run.differential.clone(),
-            mismatches: run.mismatches.clone(),
+            seeds: run
+                .differential
+                .iter()
+                .map(|seed| SeedRecord::new(seed, &run.mismatches))
+                .collect(),
             run: Some(run),
         }
     }
@@ -50,8 +96,7 @@ impl RunRecord {
                 seconds: Some(seconds),
                 machine: None,
                 troubles: Vec::new(),
-                differential: Vec::new(),
-                mismatches: Vec::new(),
+                seeds: Vec::new(),
                 run: None,
             },
         };

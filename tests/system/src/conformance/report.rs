@@ -93,7 +93,7 @@ pub struct Report {
 impl Report {
     /// Judges columns and parts.
     pub fn new(subject: Subject, columns: Vec<Column>, parts: Vec<Part>) -> Self {
-        let deviations = seen_deviations(&columns);
+        let deviations = seen_deviations(columns.iter());
         let differences = all_differences(&columns);
         let mut report = Self {
             format: FORMAT,
@@ -139,6 +139,15 @@ pub fn failures(column: &Column, bare: &Column) -> Vec<String> {
 fn column_checks(column: &Column) -> Vec<Option<String>> {
     let mut checks = run_checks(column);
     checks.extend(case_checks(column));
+    let undescribed = seen_deviations([column].into_iter())
+        .into_iter()
+        .filter(|seen| deviations::find(seen.id).is_none());
+    checks.extend(undescribed.map(|seen| {
+        let (place, id) = (column.place, seen.id);
+        Some(format!(
+            "{place}: deviation {id} is not described in deviations.rs"
+        ))
+    }));
     checks
 }
 
@@ -161,24 +170,10 @@ fn run_checks(column: &Column) -> Vec<Option<String>> {
     for run in &column.runs {
         let say = |what: &str| Some(format!("{} {}: {what}", column.place, run.name));
         checks.extend(run.troubles.iter().map(|trouble| say(trouble)));
-        for seed in &run.differential {
-            let of_seed = run
-                .mismatches
-                .iter()
-                .filter(|mismatch| mismatch.seed == seed.seed);
-            let explained = of_seed
-                .filter(|mismatch| mismatch.deviation.is_some())
-                .count();
-            let is_explained = seed.mismatches == explained as u64;
-            checks.push(if is_explained {
-                None
-            } else {
-                say(&format!(
-                    "seed {}: {} mismatches, {explained} of them explained",
-                    seed.seed, seed.mismatches
-                ))
-            });
-        }
+        checks.extend(run.seeds.iter().map(|seed| {
+            let words = format!("seed {}: {}", seed.figures.seed, seed.words());
+            (!seed.is_explained()).then(|| format!("{} {}: {words}", column.place, run.name))
+        }));
     }
     checks
 }
@@ -192,10 +187,6 @@ fn case_checks(column: &Column) -> Vec<Option<String>> {
     let mut checks = Vec::new();
     for case in &column.cases {
         let say = |what: &str| Some(format!("{place} {}: {what}", case.id));
-        let unknown = case
-            .deviations
-            .iter()
-            .find(|&&id| deviations::find(id).is_none());
         match case.verdict {
             Verdict::Missing => checks.push(say("missing: no run has it")),
             Verdict::Fail => checks.push(say(&failing_details(case))),
@@ -205,11 +196,7 @@ fn case_checks(column: &Column) -> Vec<Option<String>> {
                 "skipped ({}), which nothing explains",
                 case.detail()
             ))),
-            _ => {
-                checks.push(unknown.and_then(|id| {
-                    say(&format!("deviation {id} is not described in deviations.rs"))
-                }))
-            }
+            _ => checks.push(None),
         }
     }
     checks
@@ -226,7 +213,7 @@ fn failing_details(case: &MergedCase) -> String {
     details.join("; ")
 }
 
-fn seen_deviations(columns: &[Column]) -> Vec<SeenDeviation> {
+fn seen_deviations<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<SeenDeviation> {
     let mut seen: BTreeMap<DeviationId, SeenDeviation> = BTreeMap::new();
     let mut add = |id, case: Option<CaseId>, place: String| {
         let known = deviations::find(id);
@@ -253,12 +240,8 @@ fn seen_deviations(columns: &[Column]) -> Vec<SeenDeviation> {
             }
         }
         for run in &column.runs {
-            for id in run
-                .mismatches
-                .iter()
-                .filter_map(|mismatch| mismatch.deviation)
-            {
-                add(id, None, format!("{} {}", column.place, run.name));
+            for id in run.seeds.iter().flat_map(|seed| seed.explained.keys()) {
+                add(*id, None, format!("{} {}", column.place, run.name));
             }
         }
     }

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
 use super::case::{CaseId, Verdict};
-use super::column::{Column, MergedCase, Sight};
+use super::column::{Column, MergedCase, SeedRecord, Sight};
 use super::report::{Report, SeenDeviation};
+use super::run::Differential;
 
 const TITLE_WIDTH: usize = 60;
 const VERDICT_WIDTH: usize = 16;
+/// How many mismatches of a seed are shown.
+const SHOWN_MISMATCHES: usize = 3;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -183,40 +186,29 @@ fn differential(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
     let mut sums = [0; 3];
     for column in columns {
         for run in &column.runs {
-            for seed in &run.differential {
-                lines.push(format!(
-                    "{} {}: seed {}, {} steps, {} comparisons, {} deliveries, {} faults, {} mismatches",
-                    column.place,
-                    run.name,
-                    seed.seed,
-                    seed.steps,
-                    seed.compared,
-                    seed.delivered,
-                    seed.faults,
-                    seed.mismatches
-                ));
-                for (sum, value) in
-                    sums.iter_mut()
-                        .zip([seed.steps, seed.compared, seed.mismatches])
-                {
+            for seed in &run.seeds {
+                lines.push(format!("{} {}: {}", column.place, run.name, figures(seed)));
+                let shown = seed.unexplained.iter().take(SHOWN_MISMATCHES);
+                lines.extend(shown.map(|mismatch| {
+                    format!(
+                        "  NOT EXPLAINED: step {} {}: {} is {}, in the model {}",
+                        mismatch.step,
+                        mismatch.op,
+                        mismatch.field,
+                        mismatch.machine,
+                        mismatch.model
+                    )
+                }));
+                let Differential {
+                    steps,
+                    compared,
+                    mismatches,
+                    ..
+                } = seed.figures;
+                for (sum, value) in sums.iter_mut().zip([steps, compared, mismatches]) {
                     *sum += value;
                 }
             }
-            lines.extend(run.mismatches.iter().map(|mismatch| {
-                let why = mismatch
-                    .deviation
-                    .map(|id| format!(" ({id})"))
-                    .unwrap_or_default();
-                format!(
-                    "  seed {} step {} {}: {} is {}, in the model {}{why}",
-                    mismatch.seed,
-                    mismatch.step,
-                    mismatch.op,
-                    mismatch.field,
-                    mismatch.machine,
-                    mismatch.model
-                )
-            }));
         }
     }
     if !lines.is_empty() {
@@ -228,6 +220,19 @@ fn differential(columns: &[Column], f: &mut Formatter<'_>) -> fmt::Result {
     list(f, "Processor against model", &lines, |line, f| {
         writeln!(f, "  {line}")
     })
+}
+
+fn figures(seed: &SeedRecord) -> String {
+    let figures = &seed.figures;
+    format!(
+        "seed {}, {} steps, {} comparisons, {} deliveries, {} faults, {}",
+        figures.seed,
+        figures.steps,
+        figures.compared,
+        figures.delivered,
+        figures.faults,
+        seed.words()
+    )
 }
 
 fn list<T>(
