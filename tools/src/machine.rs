@@ -75,6 +75,8 @@ pub struct MachineSpec {
     pub quantum: u32,
     /// What starts it.
     pub firmware: Firmware,
+    /// Features that the processor has beyond its model, in Bochs' words (`flexible_uiret`).
+    pub add_features: Vec<String>,
     /// Features of the processor to leave out, in Bochs' words (`vmx`, `uintr`, `x2apic`).
     pub exclude_features: Vec<String>,
     /// The serial ports to follow.
@@ -94,6 +96,7 @@ impl Default for MachineSpec {
             ips: 10_000_000,
             quantum: 16,
             firmware: Firmware::Bios,
+            add_features: Vec::new(),
             exclude_features: Vec::new(),
             consoles: vec![Console::new(1, "com1")],
             e9: false,
@@ -118,9 +121,14 @@ impl MachineSpec {
             .into_iter()
             .chain(self.exclude_features.iter().map(String::as_str))
             .collect();
+        let added = match self.add_features.as_slice() {
+            [] => String::new(),
+            features => format!("add_features=\"{}\", ", features.join(",")),
+        };
         line(format!(
-            "cpu: model=sapphire_rapids, exclude_features=\"{}\", count={}, ips={}, reset_on_triple_fault=0, \
+            "cpu: model=sapphire_rapids, {}exclude_features=\"{}\", count={}, ips={}, reset_on_triple_fault=0, \
              ignore_bad_msrs=1, quantum={}",
+            added,
             excluded.join(","),
             self.cpus,
             self.ips,
@@ -257,6 +265,16 @@ mod tests {
         ] {
             assert!(has_line(&spec, line), "{line}");
         }
+    }
+
+    #[test]
+    fn features_can_be_added() {
+        let spec = MachineSpec {
+            add_features: vec!["flexible_uiret".into(), "fred".into()],
+            ..MachineSpec::default()
+        };
+        let text = spec.bochsrc(&Medium::Iso("/boot.iso".into()));
+        assert!(text.contains("add_features=\"flexible_uiret,fred\", exclude_features="));
     }
 
     #[test]

@@ -91,6 +91,9 @@ struct BootOptions {
     /// Start by UEFI, not by the BIOS.
     #[arg(long)]
     uefi: bool,
+    /// A feature that the processor has beyond its model. Can be given many times.
+    #[arg(long = "add-feature", value_name = "FEATURE")]
+    add_features: Vec<String>,
     /// A feature of the processor to leave out. Can be given many times.
     #[arg(long = "exclude-feature", value_name = "FEATURE")]
     exclude_features: Vec<String>,
@@ -203,6 +206,7 @@ fn spec(options: BootOptions, firmware: Firmware) -> MachineSpec {
         ips: options.ips,
         quantum: options.quantum,
         firmware,
+        add_features: options.add_features,
         exclude_features: options.exclude_features,
         consoles,
         e9: options.e9,
