@@ -106,16 +106,20 @@ fn run(options: &Options) -> Result<Report> {
         parts::differential(&bench, &mut columns, jobs);
     }
     let mut parts = parts::of_columns(&columns);
-    if is_everything {
-        parts.push(parts::mutants(&bench));
-    }
+    let root = bench.lab.root().to_owned();
     let subject = Subject {
         machine: "emulated Sapphire Rapids server".to_owned(),
-        commit: Some(commit(bench.lab.root())?),
+        commit: Some(commit(&root)?),
         emulator: runs::emulator(&bench, places[0]),
     };
+    if is_everything {
+        // The regressions are a program of their own that takes its turn in the lab.
+        drop(bench);
+        parts.push(parts::regressions(&root));
+        parts.push(parts::mutants(&root));
+    }
     let report = Report::new(subject, columns, parts);
-    let folder = bench.lab.root().join("target/conformance");
+    let folder = root.join("target/conformance");
     write(&folder.join("results.txt"), &format!("{report}\n"))?;
     let json = serde_json::to_string_pretty(&report)?;
     write(&folder.join("results.json"), &json)?;

@@ -40,6 +40,8 @@ pub struct RunSpec {
     /// What the run is called.
     pub name: &'static str,
     mode: Mode,
+    /// Features that the processor must have beyond its model.
+    with: &'static [&'static str],
     /// Features that the processor must not have.
     without: &'static [&'static str],
     /// Words for the image's command line.
@@ -52,6 +54,7 @@ impl RunSpec {
             place,
             name: mode.name(),
             mode,
+            with: &[],
             without: &[],
             options: "",
         }
@@ -70,12 +73,17 @@ impl RunSpec {
 }
 
 /// All ways to run the cases.
-const ALL: [RunSpec; 7] = [
+const ALL: [RunSpec; 8] = [
     RunSpec::new(Place::Bare, Mode::X2apic),
     RunSpec::new(Place::Bare, Mode::Xapic),
     RunSpec {
         name: "no-uintr",
         without: &["uintr"],
+        ..RunSpec::new(Place::Bare, Mode::X2apic)
+    },
+    RunSpec {
+        name: "flexible-uiret",
+        with: &["flexible_uiret"],
         ..RunSpec::new(Place::Bare, Mode::X2apic)
     },
     RunSpec::new(Place::Direct, Mode::X2apic),
@@ -198,6 +206,8 @@ fn boot(trial: &Trial, spec: &RunSpec, arguments: &str) -> Result<(Run, Option<S
     };
     scenario.spec.cpus = CPUS;
     scenario.spec.time_limit = TIME_LIMIT;
+    scenario.spec.add_features = spec.with.iter().map(ToString::to_string).collect();
+    scenario.spec.exclude_features = spec.without.iter().map(ToString::to_string).collect();
     let ends = [DONE, "conf: error", "conf: fatal"];
     let mut is_done =
         |line: &Line| line.label == CONSOLE && ends.iter().any(|end| line.text.starts_with(end));
@@ -223,9 +233,7 @@ fn boot(trial: &Trial, spec: &RunSpec, arguments: &str) -> Result<(Run, Option<S
 fn bare<'a>(trial: &'a Trial, spec: &RunSpec, arguments: &str) -> Scenario<'a> {
     let apic = spec.mode.name();
     let arguments = format!("emulator=bochs apic={apic} {} {arguments}", spec.options);
-    trial
-        .program_scenario(&trial.bench.conformance, arguments.trim_end())
-        .without_features(spec.without)
+    trial.program_scenario(&trial.bench.conformance, arguments.trim_end())
 }
 
 fn cells<'a>(trial: &'a Trial, spec: &RunSpec, arguments: &str) -> Result<Scenario<'a>> {
