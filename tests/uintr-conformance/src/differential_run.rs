@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use ::uintr::CR4_UINTR;
-use ::uintr::model::{Options as ModelOptions, RF, Recognition};
+use ::uintr::model::{Options as ModelOptions, RF};
 use spin::Mutex;
 use uintr_conformance::differential::{
     END, End, Event, FRAME_STRIDE, FRAMES, Level, MAX_OPERATIONS, Machine, Mismatch, Operation,
@@ -44,7 +44,7 @@ fn run_seed(bench: &Bench, options: &Options<'_>, seed: u64, steps: u64) {
         failed: None,
     };
     processor.reset();
-    let machine = machine(bench, options.emulator);
+    let machine = machine(bench);
     let mut session = SESSION.lock();
     let session = session.insert(Session::new(
         seed,
@@ -87,7 +87,7 @@ fn show(seed: u64, mismatch: &Mismatch<'_>) {
     );
 }
 
-fn machine(bench: &Bench, emulator: Emulator) -> Machine {
+fn machine(bench: &Bench) -> Machine {
     let code = Code::default();
     let kernel = Run::new(run::Level::Kernel, &code).0;
     let user = Run::new(run::Level::User, &code).0;
@@ -106,11 +106,6 @@ fn machine(bench: &Bench, emulator: Emulator) -> Machine {
         icr: apic::command(),
         options: ModelOptions {
             linear_address_bits: cpu::cpuid(0x8000_0008, 0).eax >> 8 & 0xff,
-            // An open question of the manual, answered by the emulator.
-            recognition: match emulator {
-                Emulator::Bochs => Recognition::WhileEnabled,
-                Emulator::None => Recognition::WheneverRequested,
-            },
             flexible_uiret: cpu::cpuid(7, 1).edx & 1 << 17 != 0,
             ..ModelOptions::SAPPHIRE_RAPIDS
         },

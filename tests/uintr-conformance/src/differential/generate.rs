@@ -4,7 +4,8 @@
 //! The generator looks at the model to keep away from what cannot be compared:
 //! * B-2: at CPL 3 the handler is the one that keeps events, or not canonical in the paging mode;
 //! * B-4: no compatibility mode; B-7: no HLT; B-8: nothing clears RFLAGS.IF at CPL 3; B-12: SMAP is off;
-//! * B-9: CPL 3 with CR4.UINTR clear only while no user interrupt is requested;
+//! * B-9, and what the manual leaves open: CPL 3 with CR4.UINTR clear only while no user interrupt is requested, and
+//!   UIRR is written again after CR4.UINTR was set;
 //! * B-10: XRSTORS that initializes is followed by WRMSR of UIRR;
 //! * B-16: no destinations that end in FFH; nobody but the own processor is a destination.
 
@@ -43,6 +44,8 @@ const SET_UP_STEPS: u64 = 3 + UITT_ENTRIES as u64;
 pub struct Generator {
     random: Rng,
     count: u64,
+    /// The last step set CR4.UINTR.
+    enabled: bool,
 }
 
 impl Generator {
@@ -51,6 +54,7 @@ impl Generator {
         Self {
             random: Rng::with_seed(seed),
             count: 0,
+            enabled: false,
         }
     }
 
@@ -61,7 +65,16 @@ impl Generator {
         match position {
             0 => Step::Reset,
             1..=SET_UP_STEPS => self.set_up(position, machine),
-            _ => self.any(machine, cpu),
+            _ if self.enabled && cpu.user.uirr != 0 => {
+                self.enabled = false;
+                let rewrite = Operation::Wrmsr(msr::IA32_UINTR_RR, cpu.user.uirr);
+                run(false, false, &[rewrite])
+            }
+            _ => {
+                let step = self.any(machine, cpu);
+                self.enabled = step == Step::SetEnabled(true);
+                step
+            }
         }
     }
 

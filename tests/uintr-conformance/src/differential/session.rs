@@ -173,7 +173,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    use uintr::model::{Options, Recognition};
+    use uintr::model::Options;
 
     use super::*;
 
@@ -191,10 +191,7 @@ mod tests {
             apic_id: 0,
             x2apic,
             icr: 0,
-            options: Options {
-                recognition: Recognition::WhileEnabled,
-                ..Options::SAPPHIRE_RAPIDS
-            },
+            options: Options::SAPPHIRE_RAPIDS,
         }
     }
 
@@ -254,7 +251,7 @@ mod tests {
         let (totals, found) = run(Quirks::NONE, None, false);
         assert_eq!(found, []);
         assert_eq!(totals.mismatches, 0);
-        assert!(totals.delivered > 1000, "{totals:?}");
+        assert!(totals.delivered > 800, "{totals:?}");
         assert!(totals.faults > 500, "{totals:?}");
         assert!(totals.compared > 100_000, "{totals:?}");
     }
