@@ -27,6 +27,7 @@ mod cases;
 mod differential_run;
 mod peer;
 mod runner;
+mod vmm;
 
 use hv_abi::Doorbell;
 use machine::place::Place;

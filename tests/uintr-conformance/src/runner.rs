@@ -9,6 +9,7 @@ use crate::cases;
 use crate::machine::place::Place;
 use crate::machine::{BUDGET, apic, cpu, run, smp, uintr};
 use crate::peer::{Line, reply, request};
+use crate::vmm;
 
 /// Runs all cases that are wanted.
 pub fn run_all(place: Place, mode: ApicMode, options: &Options<'_>) {
@@ -79,8 +80,9 @@ fn obstacle(case: &Case, bench: &Bench) -> Option<Text> {
         ));
     }
     match (needs.place, bench.place) {
-        (Where::Anywhere, _) | (Where::Bare, Place::Bare) => None,
-        (Where::Bare, Place::Cell(_)) => say(format_args!("needs VMX, which a cell does not have")),
+        (Where::Anywhere, _) => None,
+        (Where::Bare, Place::Bare) => vmm::obstacle(),
+        (Where::Bare, Place::Cell(_)) => say(format_args!("VMX is not offered to a cell")),
         (Where::TwoCells, Place::Bare) => say(format_args!("needs two cells")),
         (Where::TwoCells, Place::Cell(info)) if info.channels().is_empty() => say(format_args!(
             "needs a second cell with role=peer and a channel"

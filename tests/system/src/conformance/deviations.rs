@@ -100,6 +100,11 @@ pub const KNOWN: &[Deviation] = &[
         "an interrupt that nobody accepts sets the sender's ESR bit 2 (send accept error)",
         "that bit is of the P6 family and before",
     ),
+    deviation(
+        22,
+        "with external-interrupt exiting an interrupt that is pending at VM entry waits while the guest's IF = 0",
+        "it exits at once: IF does not matter",
+    ),
 ];
 
 /// Returns a known deviation.

@@ -28,7 +28,8 @@ pub const USER_DATA: u16 = 0x1b;
 pub const USER_CODE: u16 = 0x23;
 /// 32-bit code segment of CPL 3: compatibility mode.
 pub const USER_COMPATIBILITY_CODE: u16 = 0x2b;
-const TASK: u16 = 0x30;
+/// Task state.
+pub const TASK: u16 = 0x30;
 
 const GDT_LEN: usize = 8;
 /// Flat segments, in the order of the selectors.
@@ -80,14 +81,19 @@ static TASK_STATES: [Table<13>; MAX_CPUS] = [const { Table::new() }; MAX_CPUS];
 static TRAP_STACKS: [[Stack<{ 16 << 10 }>; IST_COUNT]; MAX_CPUS] =
     [const { [const { Stack::new() }; IST_COUNT] }; MAX_CPUS];
 
+/// Returns the address of a CPU's task state.
+pub fn task_state(cpu: usize) -> u64 {
+    TASK_STATES[cpu].pointer().base.as_u64()
+}
+
 /// Fills in all tables; before any CPU loads them.
 pub fn build() {
-    for cpu in 0..MAX_CPUS {
+    for (cpu, table) in GDTS.iter().enumerate() {
         build_task_state(cpu);
-        let base = TASK_STATES[cpu].pointer().base.as_u64();
+        let base = task_state(cpu);
         let low = (TSS_LEN - 1) | (base & 0xff_ffff) << 16 | TSS_TYPE | (base >> 24 & 0xff) << 56;
         let words = SEGMENTS.into_iter().chain([low, base >> 32]);
-        for (slot, word) in GDTS[cpu].0.iter().zip(words) {
+        for (slot, word) in table.0.iter().zip(words) {
             slot.store(word, Ordering::SeqCst);
         }
     }

@@ -7,7 +7,7 @@ pub mod console;
 
 pub mod apic;
 pub mod cpu;
-mod descriptors;
+pub mod descriptors;
 mod entry;
 pub mod event;
 pub mod paging;

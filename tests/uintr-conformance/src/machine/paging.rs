@@ -43,11 +43,13 @@ const MAX_SPLIT: usize = 8;
 pub struct Words(pub [AtomicU64; 512]);
 
 impl Words {
-    const fn new() -> Self {
+    /// Returns a page of zeros.
+    pub const fn new() -> Self {
         Self([const { AtomicU64::new(0) }; 512])
     }
 
-    fn address(&self) -> u64 {
+    /// Returns its address, linear and (in a cell: guest-) physical, if it is a static of the image.
+    pub fn address(&self) -> u64 {
         (&raw const *self).addr() as u64
     }
 }
