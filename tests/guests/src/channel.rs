@@ -17,6 +17,10 @@ use crate::boot::Boot;
 /// The words of the client's side begin here, those of the server's a page later.
 const CLIENT_WORDS: usize = RING_OFFSET;
 const SERVER_WORDS: usize = RING_OFFSET + 0x1000;
+/// A page of counters of each side.
+const CLIENT_COUNTERS: usize = RING_OFFSET + 0x2000;
+const SERVER_COUNTERS: usize = RING_OFFSET + 0x3000;
+const COUNTERS: usize = 512;
 
 /// Which word of a side.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +53,12 @@ pub struct Channel {
 impl Channel {
     /// Opens the cell's first channel.
     pub fn first(boot: &Boot) -> Option<Self> {
-        let info: &ChannelInfo = boot.info.channels().first()?;
+        Self::number(boot, 0)
+    }
+
+    /// Opens the cell's channel with this number, counted from 0.
+    pub fn number(boot: &Boot, number: usize) -> Option<Self> {
+        let info: &ChannelInfo = boot.info.channels().get(number)?;
         Some(Self {
             base: usize::try_from(info.base).ok()?,
             role: info.role()?,
@@ -72,6 +81,13 @@ impl Channel {
         let offset = self.pick(side, CLIENT_WORDS, SERVER_WORDS) + 64 * word as usize;
         // SAFETY: inside the channel, which lasts as long as the cell; aligned; atomics only.
         unsafe { &*self.at::<AtomicU64>(offset) }
+    }
+
+    /// Returns the counters of a side, which only that side changes.
+    pub fn counters(&self, side: Side) -> &'static [AtomicU64; COUNTERS] {
+        let offset = self.pick(side, CLIENT_COUNTERS, SERVER_COUNTERS);
+        // SAFETY: a page of the channel; as for the words.
+        unsafe { &*self.at::<[AtomicU64; COUNTERS]>(offset) }
     }
 
     /// Returns a UPID of a side.

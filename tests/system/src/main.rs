@@ -22,6 +22,9 @@ struct Options {
     /// Run only tests with this in their name; can be given many times.
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
+    /// Run the tests too that take minutes.
+    #[arg(long)]
+    long: bool,
     /// How many tests run at the same time.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     jobs: u8,
@@ -30,7 +33,9 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let is_wanted = |test: &&suite::Test| {
-        options.filter.is_empty() || options.filter.iter().any(|text| test.name.contains(text))
+        let is_named = |text: &String| test.name.contains(text);
+        (options.long || !test.is_long)
+            && (options.filter.is_empty() || options.filter.iter().any(is_named))
     };
     let tests: Vec<&suite::Test> = suite::TESTS.iter().filter(is_wanted).collect();
     if options.list {
@@ -38,7 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if tests.is_empty() {
-        eprintln!("system-tests: no test has that in its name; --list shows them");
+        eprintln!("system-tests: no test has that in its name; --list shows them, with --long all");
         return ExitCode::from(USAGE);
     }
     match Bench::prepare() {

@@ -16,7 +16,7 @@ use x86_64::structures::paging::PhysFrame;
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PhysAddr, VirtAddr};
 
-use super::{cpu, trap, user};
+use super::{cpu, task, trap, user};
 
 /// Code segment of the kernel part.
 pub const KERNEL_CODE: u16 = 0x08;
@@ -155,7 +155,12 @@ fn load_gates() {
                 DOUBLE_FAULT => IST_DOUBLE_FAULT,
                 _ => IST_ORDINARY,
             };
-            *gate = interrupt_gate(trap::stub_address(vector), stack, 0);
+            let privilege = if vector == usize::from(task::CALL_VECTOR) {
+                3
+            } else {
+                0
+            };
+            *gate = interrupt_gate(trap::stub_address(vector), stack, privilege);
         }
         let leave = (user::leave as *const ()).addr() as u64;
         gates.0[usize::from(user::LEAVE_VECTOR)] = interrupt_gate(leave, IST_ORDINARY, 3);

@@ -2,11 +2,12 @@
 //! Interrupts are counted, for each CPU and vector. Exceptions are either wanted ([`super::probe`]) or the end.
 
 use core::arch::global_asm;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::apic::Apic;
 use super::tables::MAX_CPUS;
-use super::{SPURIOUS, cpu, probe};
+use super::{SPURIOUS, cpu, probe, task};
 
 const STUB_LEN: usize = 16;
 const EXCEPTIONS: u64 = 32;
@@ -16,11 +17,25 @@ static COUNTS: [[AtomicU32; 256]; MAX_CPUS] =
     [const { [const { AtomicU32::new(0) }; 256] }; MAX_CPUS];
 static IS_X2APIC: AtomicBool = AtomicBool::new(false);
 
+/// x87, MMX and SSE state as FXSAVE64 leaves it. (SDM 1, "FXSAVE Area")
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct FxState(pub [u8; 512]);
+
+impl fmt::Debug for FxState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FxState")
+    }
+}
+
 /// Registers of what was interrupted, as the stubs leave them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
-    registers: [u64; 14],
+    /// Floating-point state.
+    pub fx: FxState,
+    /// R15, R14, R13, R12, R11, R10, R9, R8, RBP, RDI, RSI, RDX, RCX, RBX.
+    pub registers: [u64; 14],
     /// RAX.
     pub rax: u64,
     /// Vector.
@@ -29,11 +44,14 @@ pub struct Frame {
     pub error_code: u64,
     /// RIP.
     pub rip: u64,
-    cs: u64,
-    rflags: u64,
+    /// CS.
+    pub cs: u64,
+    /// RFLAGS.
+    pub rflags: u64,
     /// RSP.
     pub rsp: u64,
-    ss: u64,
+    /// SS.
+    pub ss: u64,
 }
 
 /// Says how interrupts are ended.
@@ -63,7 +81,7 @@ pub fn stub_address(vector: usize) -> u64 {
 extern "C" fn on_trap(frame: &mut Frame) {
     let is_interrupt = frame.vector >= EXCEPTIONS || frame.vector == NMI;
     if !is_interrupt {
-        if !probe::catch(frame) {
+        if !task::stop(frame) && !probe::catch(frame) {
             report!("result=FAIL reason=exception frame={frame:x?}");
             cpu::halt_forever();
         }
@@ -71,14 +89,18 @@ extern "C" fn on_trap(frame: &mut Frame) {
     }
     // The gates have 256 vectors.
     COUNTS[cpu::index()][frame.vector as usize & 0xff].fetch_add(1, Ordering::SeqCst);
-    if frame.vector != NMI && frame.vector != u64::from(SPURIOUS) {
+    let has_no_end = [NMI, u64::from(SPURIOUS), u64::from(task::CALL_VECTOR)];
+    if !has_no_end.contains(&frame.vector) {
         Apic::new(IS_X2APIC.load(Ordering::Relaxed)).end_of_interrupt();
     }
+    task::stop(frame);
 }
 
 unsafe extern "C" {
     /// The stubs of all vectors, [`STUB_LEN`] bytes each.
     fn trap_stubs();
+    /// Goes on as the [`Frame`] says to which RSP points; jumped to.
+    pub fn trap_return();
 }
 
 // A stub leaves the same words for every vector: vector, error code, RIP, CS, RFLAGS, RSP, SS. With the fifteen
@@ -86,7 +108,7 @@ unsafe extern "C" {
 global_asm!(
     ".pushsection .text",
     ".balign 16",
-    ".global trap_stubs",
+    ".global trap_stubs, trap_return",
     "trap_stubs:",
     ".set trap_vector, 0",
     ".rept 256",
@@ -114,11 +136,12 @@ global_asm!(
     "push r13",
     "push r14",
     "push r15",
-    "mov rdi, rsp",
     "sub rsp, 512",
     "fxsave64 [rsp]",
+    "mov rdi, rsp",
     "cld",
     "call {on_trap}",
+    "trap_return:",
     "fxrstor64 [rsp]",
     "add rsp, 512",
     "pop r15",

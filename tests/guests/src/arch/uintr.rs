@@ -48,6 +48,18 @@ pub fn start(own: &'static Upid, ndst: u32, targets: [UittEntry; TARGETS]) {
     own.init(NOTIFICATION, ndst);
 }
 
+/// Sets up sending alone: SENDUIPI number n goes to `targets[n]`. UINV stays 0.
+pub fn send_through(targets: &'static [UittEntry]) {
+    let address = targets.as_ptr().addr() as u64;
+    // SAFETY: the UITT lives for ever, and the UPIDs lie in the channel.
+    unsafe {
+        Cr4::write(Cr4Flags::from_bits_retain(Cr4::read_raw() | CR4_UINTR));
+        write(msr::IA32_UINTR_MISC, msr::misc(0, targets.len() as u32 - 1));
+        // A UITT entry is aligned to 16 bytes.
+        write(msr::IA32_UINTR_TT, msr::tt(address).unwrap_or(0));
+    }
+}
+
 /// Posts to target number `index`.
 pub fn send(index: usize) {
     // SAFETY: `start` came before; a UITT entry that is not there raises an exception, which ends the test.
@@ -74,6 +86,15 @@ pub fn delivered() -> u64 {
 /// Returns the user vector that was delivered as number `index`, counted from 0.
 pub fn delivered_vector(index: u64) -> u8 {
     RECORD[index as usize % RECORD_LEN].load(Ordering::SeqCst)
+}
+
+/// Leaves a descriptor as another owner or another cell may: nothing is said about either word.
+pub fn scribble(upid: &'static Upid, control: u64, requests: u64) {
+    let words = (&raw const *upid).cast::<AtomicU64>();
+    // SAFETY: the first two words of a descriptor, which are atomics; others change them at any time too.
+    let (control_word, pir) = unsafe { (&*words, &*words.add(1)) };
+    control_word.store(control, Ordering::SeqCst);
+    pir.store(requests, Ordering::SeqCst);
 }
 
 /// # Safety

@@ -4,12 +4,16 @@
 
 mod answer;
 mod attack;
+mod delivery;
 mod denials;
 mod doorbell;
+mod frame;
 mod hello;
+mod inbox;
 mod ioapic;
 mod ping_pong;
 mod smp;
+mod switching;
 mod timer;
 
 use core::fmt;
@@ -68,9 +72,13 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         "answer" => answer::run(boot),
         "pingpong" => ping_pong::run(boot),
         "doorbell" => doorbell::run(boot),
+        "delivery" => delivery::run(boot),
+        "frame" => frame::run(boot),
+        "inbox" => inbox::run(boot),
         "denials" => denials::run(boot),
         "smp" => smp::run(boot),
         "ioapic" => ioapic::run(boot),
+        "switching" => switching::run(boot),
         "timer" => timer::run(boot),
         other => attack::run(boot, other),
     }

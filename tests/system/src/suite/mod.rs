@@ -8,6 +8,7 @@ mod guests;
 mod ioapic;
 mod linux;
 mod refusals;
+mod regressions;
 
 use anyhow::Result;
 
@@ -20,16 +21,41 @@ pub struct Test {
     pub name: &'static str,
     /// Runs it.
     pub run: fn(&Trial) -> Result<()>,
+    /// Whether it takes minutes, so that it runs only where that is wanted.
+    pub is_long: bool,
 }
 
 impl Test {
     const fn new(name: &'static str, run: fn(&Trial) -> Result<()>) -> Self {
-        Self { name, run }
+        Self {
+            name,
+            run,
+            is_long: false,
+        }
+    }
+
+    const fn long(name: &'static str, run: fn(&Trial) -> Result<()>) -> Self {
+        Self {
+            is_long: true,
+            ..Self::new(name, run)
+        }
     }
 }
 
 /// All tests. The long ones come first, so that none runs alone at the end.
 pub const TESTS: &[Test] = &[
+    Test::long(
+        "regress: switching tasks, a million sends",
+        regressions::million_direct,
+    ),
+    Test::long(
+        "regress: switching tasks, a million sends, filtered",
+        regressions::million_filtered,
+    ),
+    Test::long(
+        "regress: every defect of the switch is noticed",
+        regressions::defects_are_noticed,
+    ),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: filtered doorbell", demo::filtered),
@@ -70,6 +96,53 @@ pub const TESTS: &[Test] = &[
     ),
     Test::new("uintr: filtered doorbell, x2apic", guests::doorbell_x2apic),
     Test::new("uintr: filtered doorbell, xapic", guests::doorbell_xapic),
+    Test::new(
+        "regress: switching tasks, x2apic",
+        regressions::direct_x2apic,
+    ),
+    Test::new(
+        "regress: switching tasks, filtered, x2apic",
+        regressions::filtered_x2apic,
+    ),
+    Test::new("regress: switching tasks, xapic", regressions::direct_xapic),
+    Test::new(
+        "regress: switching tasks, filtered, xapic",
+        regressions::filtered_xapic,
+    ),
+    Test::new(
+        "regress: switching tasks, quantum 1",
+        regressions::quantum_1,
+    ),
+    Test::new(
+        "regress: switching tasks, quantum 5",
+        regressions::quantum_5,
+    ),
+    Test::new(
+        "regress: switching tasks, quantum 32",
+        regressions::quantum_32,
+    ),
+    Test::new(
+        "regress: delivery step by step, x2apic",
+        regressions::delivery_direct_x2apic,
+    ),
+    Test::new(
+        "regress: delivery step by step, xapic",
+        regressions::delivery_direct_xapic,
+    ),
+    Test::new(
+        "regress: delivery step by step, filtered, x2apic",
+        regressions::delivery_filtered_x2apic,
+    ),
+    Test::new(
+        "regress: delivery step by step, filtered, xapic",
+        regressions::delivery_filtered_xapic,
+    ),
+    Test::new("regress: frames of handlers", regressions::frame),
+    Test::new("regress: a kernel as receiver", regressions::inbox_direct),
+    Test::new(
+        "regress: a kernel as receiver, filtered",
+        regressions::inbox_filtered,
+    ),
     Test::new("smp: x2apic", guests::smp_x2apic),
     Test::new("smp: xapic", guests::smp_xapic),
     Test::new("timer: x2apic", guests::timer_x2apic),
