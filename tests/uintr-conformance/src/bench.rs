@@ -26,12 +26,19 @@ pub struct Bench {
     pub place: Place,
     /// Mode of the local APICs.
     pub mode: ApicMode,
+    /// Whether UIRET takes UIF from the frame.
+    pub is_uiret_flexible: bool,
 }
 
 impl Bench {
     /// Takes the machine that `machine::start` has set up.
     pub fn new(place: Place, mode: ApicMode) -> Self {
-        Self { place, mode }
+        const CPUID_7_1_EDX_UIRET_UIF: u32 = 1 << 17;
+        Self {
+            place,
+            mode,
+            is_uiret_flexible: cpu::cpuid(7, 1).edx & CPUID_7_1_EDX_UIRET_UIF != 0,
+        }
     }
 
     /// Puts everything into the state in which each case begins: no user-interrupt state, CR4.UINTR set where there are

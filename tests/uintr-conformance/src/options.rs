@@ -55,6 +55,8 @@ pub struct Options<'a> {
     pub role: Role,
     /// `console=`: first port of a 16550.
     pub console: Option<u16>,
+    /// `uiret=flexible`: the processor has flexible UIRET although CPUID does not say so.
+    pub is_uiret_flexible: bool,
     /// `only=`: ids of cases, separated by commas.
     only: Option<&'a str>,
     /// The word `differential`: compare with the reference model, and run no cases.
@@ -96,6 +98,7 @@ impl<'a> Options<'a> {
                 ("emulator", "none") => options.emulator = Emulator::None,
                 ("end", "emulator") => options.end = End::Emulator,
                 ("end", "halt") => options.end = End::Halt,
+                ("uiret", "flexible") => options.is_uiret_flexible = true,
                 ("role", "main") => options.role = Role::Main,
                 ("role", "peer") => options.role = Role::Peer,
                 ("console", port) => {
@@ -163,12 +166,13 @@ mod tests {
 
     #[test]
     fn every_option_is_read() {
-        let line = "/boot/image apic=xapic only=T18,V01 end=emulator console=0x3e8 role=peer emulator=bochs";
+        let line = "/boot/image apic=xapic only=T18,V01 end=emulator console=0x3e8 role=peer emulator=bochs uiret=flexible";
         let options = Options::parse(line).unwrap();
         assert_eq!(options.apic, Some(ApicMode::Xapic));
         assert_eq!(options.emulator, Emulator::Bochs);
         assert_eq!(options.end, End::Emulator);
         assert_eq!(options.role, Role::Peer);
+        assert!(options.is_uiret_flexible);
         assert_eq!(options.console, Some(0x3e8));
         assert!(options.wants("T18") && options.wants("V01"));
         assert!(!options.wants("T1") && !options.wants("V02"));

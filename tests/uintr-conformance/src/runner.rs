@@ -19,6 +19,7 @@ pub fn run_all(place: Place, mode: ApicMode, options: &Options<'_>) {
         return;
     }
     let mut bench = Bench::new(place, mode);
+    bench.is_uiret_flexible |= options.is_uiret_flexible;
     let mut counts = Counts::default();
     for case in cases::ALL.iter().filter(|case| options.wants(case.id)) {
         let found = find(case, &mut bench);

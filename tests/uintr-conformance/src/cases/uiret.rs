@@ -85,20 +85,18 @@ fn t66(bench: &mut Bench) -> Outcome {
 pub const T67: Case = Case::new("T67", "UIF after UIRET", SECTION, t67);
 
 fn t67(bench: &mut Bench) -> Outcome {
-    const FLEXIBLE: u32 = 1 << 17;
     bench.set_up(0)?;
-    let is_flexible = cpu::cpuid(7, 1).edx & FLEXIBLE != 0;
     for image_uif in [true, false] {
         let image = cpu::RFLAGS_IF | u64::from(image_uif) << 1;
         ended(&bench.user(&returning(Code::new(&opcode::CLUI), image)))?;
-        let wanted = image_uif || !is_flexible;
+        let wanted = image_uif || !bench.is_uiret_flexible;
         ensure!(
             uif() == wanted,
             "bit 1 of the image {image_uif}: expected UIF {wanted}, saw {}",
             uif()
         );
     }
-    if is_flexible {
+    if bench.is_uiret_flexible {
         as_manual!("UIF from bit 1 of the image: flexible UIRET")
     } else {
         as_manual!("UIF set whatever bit 1 of the image is: no flexible UIRET")
