@@ -11,9 +11,9 @@ use clap::Parser;
 
 use system_tests::bench::Bench;
 use system_tests::conformance::case::CaseId;
+use system_tests::conformance::markdown::Markdown;
 use system_tests::conformance::report::{Report, Subject};
 use system_tests::conformance::run::Place;
-use system_tests::conformance::text::Markdown;
 use system_tests::conformance::{logs, parts, runs};
 
 /// Runs the conformance cases of user interrupts in the emulator, on the bare machine and in cells, then the differential

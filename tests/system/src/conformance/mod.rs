@@ -2,7 +2,7 @@
 //! The host side of the conformance cases (docs/uintr-conformance.md).
 //!
 //! The image `uintr-conformance` is booted on the bare machine and in cells ([`runs`]); what it says is read ([`log`]),
-//! merged for each place ([`column`]), judged and compared ([`report`]) and shown ([`text`]).
+//! merged for each place ([`column`]), judged and compared ([`report`]) and shown ([`text`], [`markdown`]).
 
 pub mod case;
 pub mod column;
@@ -11,6 +11,7 @@ mod expected;
 mod fields;
 pub mod log;
 pub mod logs;
+pub mod markdown;
 pub mod parts;
 pub mod report;
 pub mod run;

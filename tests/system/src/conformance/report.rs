@@ -13,6 +13,9 @@ use super::{deviations, expected};
 /// Revision of the JSON form.
 const FORMAT: u32 = 1;
 
+/// What the image says of a case that nobody has written.
+const UNWRITTEN: &str = "not written yet";
+
 /// What was tested.
 #[derive(Clone, Debug, Serialize)]
 pub struct Subject {
@@ -33,10 +36,10 @@ pub struct SeenDeviation {
     pub emulator: &'static str,
     /// What the manual says.
     pub manual: &'static str,
-    /// The cases that show it.
-    pub cases: BTreeSet<CaseId>,
-    /// Where they do: place and run.
-    pub seen: BTreeSet<String>,
+    /// The cases that show it, and where: in a whole column or in some of its runs.
+    pub cases: BTreeMap<CaseId, Vec<String>>,
+    /// The runs of the differential test that it explains mismatches of.
+    pub differential: BTreeSet<String>,
 }
 
 /// A case whose verdict in a cell is not the bare machine's.
@@ -191,6 +194,9 @@ fn case_checks(column: &Column) -> Vec<Option<String>> {
             Verdict::Missing => checks.push(say("missing: no run has it")),
             Verdict::Fail => checks.push(say(&failing_details(case))),
             Verdict::Skip if !is_emulated => (),
+            Verdict::Skip if case.detail().starts_with(UNWRITTEN) => {
+                checks.push(say("not written yet"));
+            }
             Verdict::Skip if expected::reason(case.id, place, Verdict::Skip).is_some() => (),
             Verdict::Skip => checks.push(say(&format!(
                 "skipped ({}), which nothing explains",
@@ -214,18 +220,16 @@ fn failing_details(case: &MergedCase) -> String {
 }
 
 fn seen_deviations<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<SeenDeviation> {
-    let mut seen: BTreeMap<DeviationId, SeenDeviation> = BTreeMap::new();
-    let mut add = |id, case: Option<CaseId>, place: String| {
+    let mut all: BTreeMap<DeviationId, SeenDeviation> = BTreeMap::new();
+    let new = |id| {
         let known = deviations::find(id);
-        let entry = seen.entry(id).or_insert_with(|| SeenDeviation {
+        SeenDeviation {
             id,
             emulator: known.map_or("not described", |known| known.bochs),
             manual: known.map_or("", |known| known.manual),
-            cases: BTreeSet::new(),
-            seen: BTreeSet::new(),
-        });
-        entry.cases.extend(case);
-        entry.seen.insert(place);
+            cases: BTreeMap::new(),
+            differential: BTreeSet::new(),
+        }
     };
     for column in columns {
         for case in &column.cases {
@@ -234,18 +238,20 @@ fn seen_deviations<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<SeenDev
             let ids: BTreeSet<_> = deviant.filter_map(|sight| sight.deviation).collect();
             for id in ids {
                 let is_meant = |sight: &Sight| is_deviant(sight) && sight.deviation == Some(id);
-                for place in case.seen_in(column.place, is_meant) {
-                    add(id, Some(case.id), place);
-                }
+                let seen = all.entry(id).or_insert_with(|| new(id));
+                let places = case.seen_in(column.place, is_meant);
+                seen.cases.entry(case.id).or_default().extend(places);
             }
         }
         for run in &column.runs {
-            for id in run.seeds.iter().flat_map(|seed| seed.explained.keys()) {
-                add(*id, None, format!("{} {}", column.place, run.name));
+            for &id in run.seeds.iter().flat_map(|seed| seed.explained.keys()) {
+                let seen = all.entry(id).or_insert_with(|| new(id));
+                let place = format!("{} {}", column.place, run.name);
+                seen.differential.insert(place);
             }
         }
     }
-    seen.into_values().collect()
+    all.into_values().collect()
 }
 
 fn all_differences(columns: &[Column]) -> Vec<Difference> {
@@ -310,7 +316,8 @@ mod tests {
         ]);
         assert_eq!((report.passed, report.failed), (6, 0));
         assert_eq!(report.deviations.len(), 1);
-        assert_eq!(report.deviations[0].seen.len(), 2);
+        let places: Vec<_> = report.deviations[0].cases.values().flatten().collect();
+        assert_eq!(places, ["bare", "direct"]);
     }
 
     #[test]

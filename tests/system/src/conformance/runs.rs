@@ -83,7 +83,9 @@ const ALL: [RunSpec; 8] = [
     },
     RunSpec {
         name: "flexible-uiret",
+        // The emulator's CPUID does not say so.
         with: &["flexible_uiret"],
+        options: "uiret=flexible",
         ..RunSpec::new(Place::Bare, Mode::X2apic)
     },
     RunSpec::new(Place::Direct, Mode::X2apic),
