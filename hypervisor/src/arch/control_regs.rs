@@ -8,6 +8,8 @@ pub const CR0_PE: u64 = 1;
 pub const CR0_ET: u64 = 1 << 4;
 /// CR0.NE: must be 1 in VMX operation.
 pub const CR0_NE: u64 = 1 << 5;
+/// CR0.WP.
+pub const CR0_WP: u64 = 1 << 16;
 /// CR0.NW.
 pub const CR0_NW: u64 = 1 << 29;
 /// CR0.CD.
@@ -26,6 +28,8 @@ pub const CR4_SMXE: u64 = 1 << 14;
 pub const CR4_OSXSAVE: u64 = 1 << 18;
 /// CR4.PKE.
 pub const CR4_PKE: u64 = 1 << 22;
+/// CR4.CET: goes with CR0.WP only.
+pub const CR4_CET: u64 = 1 << 23;
 /// CR4.UINTR.
 pub const CR4_UINTR: u64 = 1 << 25;
 /// IA32_EFER.LME.

@@ -3,7 +3,7 @@
 use bit_field::BitField;
 
 use super::Resume;
-use crate::arch::control_regs::{CR0_CD, CR0_NE, CR0_NW, CR0_PE, CR0_PG};
+use crate::arch::control_regs::{CR0_CD, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_WP, CR4_CET};
 use crate::cell::CellFault;
 use crate::cpu::{self, Vcpu};
 use crate::vmx::enter::RSP;
@@ -51,6 +51,7 @@ fn write_cr0(vcpu: &mut Vcpu, value: u64) -> Result<Resume, CellFault> {
     let current = vcpu.vmcs.read(fields::GUEST_CR0) as u64;
     let is_illegal = value & CR0_PG != 0 && value & CR0_PE == 0
         || value & CR0_NW != 0 && value & CR0_CD == 0
+        || value & CR0_WP == 0 && vcpu.vmcs.read(fields::GUEST_CR4) as u64 & CR4_CET != 0
         || value >> 32 != 0;
     if is_illegal {
         vcpu.inject_general_protection();
