@@ -12,6 +12,7 @@ use hv_abi::channel::{
 use hv_abi::{ChannelInfo, ChannelRole, Doorbell};
 use uintr::Upid;
 
+use crate::arch::uintr::RawUpid;
 use crate::boot::Boot;
 
 /// The words of the client's side begin here, those of the server's a page later.
@@ -95,6 +96,25 @@ impl Channel {
         let slots = self.pick(side, CLIENT_UPIDS_OFFSET, SERVER_UPIDS_OFFSET);
         // SAFETY: a slot of the channel, aligned to 64 bytes, which this cell accesses as a UPID only.
         unsafe { Upid::from_ptr(self.at::<Upid>(slots + slot * UPID_SLOT_LEN).cast_mut()) }
+    }
+
+    /// Returns the words of a UPID of a side, for a cell that uses it in no other way.
+    pub fn raw_upid(&self, side: Side, slot: usize) -> &'static RawUpid {
+        let slots = self.pick(side, CLIENT_UPIDS_OFFSET, SERVER_UPIDS_OFFSET);
+        // SAFETY: a slot of the channel, aligned to 64 bytes; atomics only.
+        unsafe { &*self.at::<RawUpid>(slots + slot * UPID_SLOT_LEN) }
+    }
+
+    /// Returns a 32-bit word of the ring.
+    pub fn ring_u32(&self, offset: usize) -> &'static AtomicU32 {
+        // SAFETY: the ring begins aligned, is longer than a page, and lasts; atomics only.
+        unsafe { &*self.at::<AtomicU32>(RING_OFFSET + (offset & 0xffc)) }
+    }
+
+    /// Returns a 64-bit word of the ring.
+    pub fn ring_u64(&self, offset: usize) -> &'static AtomicU64 {
+        // SAFETY: as for `ring_u32`.
+        unsafe { &*self.at::<AtomicU64>(RING_OFFSET + (offset & 0xff8)) }
     }
 
     /// Says whether this side is ready.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The cell's console: a 16550 UART at an I/O port, polled. Only the first CPU prints.
+//! The cell's console: a 16550 UART at an I/O port, polled; without one, the hypervisor's log. Only the first CPU prints.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use crate::arch::port;
+use hv_abi::hypercall::DEBUG_CONSOLE_PUTC;
+
+use crate::arch::{hypercall, port};
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -53,8 +55,12 @@ struct Console;
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let base = PORT.load(Ordering::Relaxed);
-        if base != 0 {
-            text.bytes().for_each(|byte| send(base, byte));
+        for byte in text.bytes() {
+            if base != 0 {
+                send(base, byte);
+            } else {
+                hypercall::call(DEBUG_CONSOLE_PUTC, byte.into(), 0);
+            }
         }
         Ok(())
     }

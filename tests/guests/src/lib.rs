@@ -5,8 +5,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod options;
+mod ranges;
 mod statistics;
 
 pub use options::{OptionError, Options};
+pub use ranges::NumberSet;
 pub use statistics::Summary;

@@ -17,6 +17,7 @@ mod console;
 mod arch;
 mod boot;
 mod channel;
+mod ring;
 mod tests;
 
 use boot::Boot;

@@ -2,7 +2,7 @@
 //! Configurations of the tests, as TOML.
 //!
 //! Physical memory (1 GiB): Linux from 0 to 256 MiB, the hypervisor's 8 MiB at 3000_0000H, the small cells at 3080_0000H
-//! in steps of 4 MiB, a page for real-mode code at 3180_0000H, channels at 3200_0000H. Consoles: the hypervisor's is COM2;
+//! in steps of 4 MiB, a page for real-mode code at 3180_0000H, channels at 3200_0000H, attackers at 3440_0000H. Consoles: the hypervisor's is COM2;
 //! cells a, b and c have COM1, COM3 and COM4.
 
 use std::fmt::Write;
@@ -16,6 +16,7 @@ const START_PAGE: u64 = 0x8000;
 /// Its host-physical address.
 const START_PAGE_HOST: u64 = 0x3180_0000;
 const CHANNEL_BASE: u64 = 0x3200_0000;
+const ATTACKERS_BASE: u64 = 0x3400_0000;
 const CHANNEL_SIZE: u64 = 2 << 20;
 
 /// How local APICs are reached.
@@ -108,7 +109,12 @@ console = {{ port = 0x2f8 }}
 
     /// Adds a cell with the tests' image. `cmdline` begins with `test=`.
     pub fn test(self, slot: Slot, cpus: &[u32], cmdline: &str) -> Self {
-        self.image(slot, cpus, "test-cell", GUEST_BASE, cmdline)
+        self.test_with(slot, cpus, cmdline, "")
+    }
+
+    /// Adds a cell with the tests' image and further keys.
+    pub fn test_with(self, slot: Slot, cpus: &[u32], cmdline: &str, more: &str) -> Self {
+        self.image_with(slot, cpus, "test-cell", GUEST_BASE, cmdline, more)
     }
 
     /// Adds a cell with the tests' image and the rest of the devices; it may end the machine.
@@ -120,6 +126,18 @@ console = {{ port = 0x2f8 }}
 
     /// Adds a cell with an image that wants its memory at the guest-physical address `base`.
     pub fn image(self, slot: Slot, cpus: &[u32], image: &str, base: u64, cmdline: &str) -> Self {
+        self.image_with(slot, cpus, image, base, cmdline, "")
+    }
+
+    fn image_with(
+        self,
+        slot: Slot,
+        cpus: &[u32],
+        image: &str,
+        base: u64,
+        cmdline: &str,
+        more: &str,
+    ) -> Self {
         let low = if cpus.len() > 1 {
             format!(", {{ base = {START_PAGE_HOST:#x}, size = \"4K\", guest = {START_PAGE:#x} }}")
         } else {
@@ -129,8 +147,23 @@ console = {{ port = 0x2f8 }}
             "[{{ base = {:#x}, size = \"4M\", guest = {base:#x} }}{low}]",
             slot.memory()
         );
-        let cmdline = format!("cmdline = \"{cmdline}\"");
-        self.elf(slot, cpus, image, &memory, &cmdline)
+        let more = format!("cmdline = \"{cmdline}\"\n{more}");
+        self.elf(slot, cpus, image, &memory, &more)
+    }
+
+    /// Adds attacker `number`, which has the CPU of this number, no console and no channel.
+    pub fn attacker(self, number: u32, cmdline: &str, more: &str) -> Self {
+        let memory = ATTACKERS_BASE + u64::from(number) * CELL_SIZE;
+        self.raw(&format!(
+            "[[cell]]
+name = \"x{number}\"
+kind = \"elf\"
+cpus = [{number}]
+memory = [{{ base = {memory:#x}, size = \"4M\", guest = {GUEST_BASE:#x} }}]
+image = \"test-cell\"
+cmdline = \"{cmdline}\"
+{more}"
+        ))
     }
 
     /// Adds an ELF cell.
@@ -173,19 +206,22 @@ cmdline = \"console=ttyS0,115200 lpj=100000 tsc=reliable hpet=disable 8250.nr_ua
     }
 
     /// Adds a channel with this doorbell policy.
-    pub fn channel_with(mut self, client: Slot, server: Slot, doorbell: &str) -> Self {
+    pub fn channel_with(self, client: Slot, server: Slot, doorbell: &str) -> Self {
+        self.channel_between(client.name(), server.name(), doorbell)
+    }
+
+    /// Adds a channel between two cells by their names.
+    pub fn channel_between(mut self, client: &str, server: &str, doorbell: &str) -> Self {
         let base = CHANNEL_BASE + self.channels * CHANNEL_SIZE;
         self.channels += 1;
         let number = self.channels;
         self.raw(&format!(
             "[[channel]]
 name = \"channel-{number}\"
-client = \"{}\"
-server = \"{}\"
+client = \"{client}\"
+server = \"{server}\"
 memory = {{ base = {base:#x}, size = {CHANNEL_SIZE:#x} }}
-doorbell = \"{doorbell}\"",
-            client.name(),
-            server.name()
+doorbell = \"{doorbell}\""
         ))
     }
 

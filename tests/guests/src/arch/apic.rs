@@ -54,9 +54,25 @@ pub struct Apic {
 }
 
 impl Apic {
+    /// Registers that only the cell changes: task priority, spurious vector, LVT. (Register numbers, for
+    /// [`Self::read`])
+    pub const STATE: [u32; 6] = [
+        TASK_PRIORITY,
+        SPURIOUS_VECTOR,
+        LVT_TIMER,
+        LVT_LINT0,
+        0x36,
+        0x37,
+    ];
+
     /// Returns the APIC of the CPU, which the hypervisor has put into its mode.
     pub fn new(is_x2apic: bool) -> Self {
         Self { is_x2apic }
+    }
+
+    /// Tells whether it is in x2APIC mode.
+    pub fn is_x2apic(self) -> bool {
+        self.is_x2apic
     }
 
     /// Enables it.
@@ -110,7 +126,11 @@ impl Apic {
             Target::AllIncludingSelf => (0, SHORTHAND_ALL),
             Target::AllExcludingSelf => (0, SHORTHAND_OTHERS),
         };
-        let low = command | shorthand;
+        self.command(destination, command | shorthand);
+    }
+
+    /// Writes an interrupt command as it is.
+    pub fn command(self, destination: u32, low: u32) {
         if self.is_x2apic {
             let value = u64::from(destination) << 32 | u64::from(low);
             // SAFETY: what the command does to CPUs of this cell is what the test wants; it reaches no others.
@@ -131,7 +151,8 @@ impl Apic {
         register(ICR_LOW).addr() as u64
     }
 
-    fn read(self, number: u32) -> u32 {
+    /// Reads a register by its number.
+    pub fn read(self, number: u32) -> u32 {
         if self.is_x2apic {
             // SAFETY: reads a register of the local APIC, which is in x2APIC mode.
             unsafe { Msr::new(X2APIC_MSR_BASE + number).read() as u32 }
@@ -141,7 +162,8 @@ impl Apic {
         }
     }
 
-    fn write(self, number: u32, value: u32) {
+    /// Writes a register by its number.
+    pub fn write(self, number: u32, value: u32) {
         if self.is_x2apic {
             // SAFETY: the registers that this module writes raise only vectors that have gates.
             unsafe { Msr::new(X2APIC_MSR_BASE + number).write(u64::from(value)) };

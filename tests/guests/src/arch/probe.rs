@@ -46,10 +46,22 @@ impl fmt::Display for Raised {
     }
 }
 
-/// Calls `probe` and returns what it raised. At the end of an exception nothing of `probe` is left: it owns nothing.
+/// A function whose exception is wanted. At the end of an exception nothing of it is left: it owns nothing.
+pub type Probe = extern "C" fn(u64);
+
+/// Calls `probe` and returns what it raised.
 pub fn raised_by(probe: extern "C" fn()) -> Raised {
+    // SAFETY: the function takes no argument, and one that it is given does no harm.
+    outcome(unsafe { call(probe as *const (), 0) })
+}
+
+/// Calls `probe` with an argument and returns what it raised.
+pub fn raised_with(probe: Probe, argument: u64) -> Raised {
     // SAFETY: keeps the calling convention whether `probe` returns or not.
-    let result = unsafe { call(probe) };
+    outcome(unsafe { call(probe as *const (), argument) })
+}
+
+fn outcome(result: u64) -> Raised {
     if result & RAISED == 0 {
         return Raised::Nothing;
     }
@@ -72,7 +84,7 @@ pub fn catch(frame: &mut Frame) -> bool {
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn call(probe: extern "C" fn()) -> u64 {
+unsafe extern "C" fn call(probe: *const (), argument: u64) -> u64 {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -82,7 +94,9 @@ unsafe extern "C" fn call(probe: extern "C" fn()) -> u64 {
         "push r15",
         "sub rsp, 8",
         "mov [rip + {wanted_by}], rsp",
-        "call rdi",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
         "mov qword ptr [rip + {wanted_by}], 0",
         "xor eax, eax",
         "jmp {give_back}",

@@ -51,6 +51,14 @@ pub fn start(apic: Apic, is_x2apic: bool, apic_id: u32, page: u64, work: fn(), t
     apic.send(Target::Id(apic_id), STARTUP | vector);
 }
 
+/// Lets the CPU spin at `page` when it starts again, in real mode.
+pub fn spin_at_start(page: u64) {
+    const JUMP_TO_ITSELF: [u8; 2] = [0xeb, 0xfe];
+    let to: *mut [u8; 2] = core::ptr::with_exposed_provenance_mut(page as usize);
+    // SAFETY: the page is this cell's, and the CPU has left it.
+    unsafe { to.write_volatile(JUMP_TO_ITSELF) };
+}
+
 /// Copies the code to `page` and fills in what it cannot know.
 fn write_code(page: u64, stack: u64) {
     let begin = &raw const second_cpu_code;

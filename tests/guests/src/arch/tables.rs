@@ -144,6 +144,19 @@ pub fn load_descriptors(start: usize, index: u32) {
     load_gates();
 }
 
+/// Lets the breakpoint exception take the stack that is in use, wherever that is.
+pub fn take_breakpoints_on_any_stack() {
+    static OTHER_GATES: Once<Gates> = Once::new();
+    const STACK_BITS: u128 = 7 << 32;
+    const BREAKPOINT: usize = 3;
+    let gates = OTHER_GATES.call_once(|| {
+        let mut gates = Gates(GATES.get().map_or([0; VECTORS], |gates| gates.0));
+        gates.0[BREAKPOINT] &= !STACK_BITS;
+        gates
+    });
+    load(gates);
+}
+
 fn load_gates() {
     const NMI: usize = 2;
     const DOUBLE_FAULT: usize = 8;
@@ -166,6 +179,10 @@ fn load_gates() {
         gates.0[usize::from(user::LEAVE_VECTOR)] = interrupt_gate(leave, IST_ORDINARY, 3);
         gates
     });
+    load(gates);
+}
+
+fn load(gates: &'static Gates) {
     let pointer = DescriptorTablePointer {
         base: VirtAddr::from_ptr(gates),
         limit: (size_of::<Gates>() - 1) as u16,

@@ -18,6 +18,30 @@ const RECORD_LEN: usize = 16;
 /// What compiled code keeps below its stack pointer.
 const RED_ZONE: u64 = 128;
 
+/// A descriptor as plain words, for those that break its rules.
+#[repr(C, align(64))]
+pub struct RawUpid {
+    /// ON, SN, NV, NDST, reserved bits.
+    pub control: AtomicU64,
+    /// PIR.
+    pub requests: AtomicU64,
+}
+
+impl RawUpid {
+    /// Returns one of zeroes.
+    pub const fn new() -> Self {
+        Self {
+            control: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns its address.
+    pub fn address(&self) -> u64 {
+        (&raw const *self).addr() as u64
+    }
+}
+
 static UITT: Once<[UittEntry; TARGETS]> = Once::new();
 static DELIVERED: AtomicU64 = AtomicU64::new(0);
 static RECORD: [AtomicU8; RECORD_LEN] = [const { AtomicU8::new(0) }; RECORD_LEN];
@@ -64,6 +88,11 @@ pub fn send_through(targets: &'static [UittEntry]) {
 pub fn send(index: usize) {
     // SAFETY: `start` came before; a UITT entry that is not there raises an exception, which ends the test.
     unsafe { instructions::senduipi(index as u64) };
+}
+
+/// Does [`send`], for [`super::probe::raised_with`].
+pub extern "C" fn send_to(index: u64) {
+    send(index as usize);
 }
 
 /// Lets user interrupts be delivered, or holds them back.

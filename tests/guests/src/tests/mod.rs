@@ -11,6 +11,7 @@ mod frame;
 mod hello;
 mod inbox;
 mod ioapic;
+mod hostile;
 mod ping_pong;
 mod smp;
 mod switching;
@@ -80,7 +81,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         "ioapic" => ioapic::run(boot),
         "switching" => switching::run(boot),
         "timer" => timer::run(boot),
-        other => attack::run(boot, other),
+        other => hostile::run(boot, other).unwrap_or_else(|| attack::run(boot, other)),
     }
 }
 

@@ -136,15 +136,26 @@ fn smp(trial: &Trial, mode: Mode) -> Result<()> {
     undisturbed(seen.console("b"))
 }
 
-/// Fails if a neighbour counted an interrupt.
+/// Fails if a neighbour counted an interrupt or an exit that it did not cause, or is not as it was.
 pub fn undisturbed<'a>(lines: impl Iterator<Item = &'a str>) -> Result<()> {
     for line in lines.filter(|line| line.contains("alive=")) {
-        ensure!(
-            value(line, "interrupts")? == "0",
-            "the neighbour was interrupted: {line}"
-        );
+        for key in ["interrupts", "exits", "changed"] {
+            ensure!(
+                value(line, key)? == "0",
+                "the neighbour was disturbed: {line}"
+            );
+        }
     }
     Ok(())
+}
+
+/// Returns the greatest value of `key` in a neighbour's lines.
+pub fn disturbances<'a>(lines: impl Iterator<Item = &'a str>, key: &str) -> Result<u64> {
+    let mut greatest = 0;
+    for line in lines.filter(|line| line.contains("alive=")) {
+        greatest = greatest.max(value(line, key)?.parse()?);
+    }
+    Ok(greatest)
 }
 
 /// Timer in x2APIC mode.

@@ -6,6 +6,9 @@ mod boot;
 mod demo;
 mod guests;
 mod ioapic;
+mod hostile;
+mod hostile_channel;
+mod hostile_stops;
 mod linux;
 mod refusals;
 mod regressions;
@@ -148,6 +151,70 @@ pub const TESTS: &[Test] = &[
     Test::new("timer: x2apic", guests::timer_x2apic),
     Test::new("timer: xapic", guests::timer_xapic),
     Test::new("denials: the cell goes on", guests::denials),
+    Test::new("hostile: every MSR", hostile::msrs),
+    Test::new(
+        "hostile: a client against Linux's shadow process",
+        hostile_channel::client,
+    ),
+    Test::new("hostile: servers against NimbOS", hostile_channel::servers),
+    Test::new("hostile: every port", hostile::ports),
+    Test::new(
+        "hostile: stopped in a storm of interrupts, x2apic",
+        hostile::storm_interrupts,
+    ),
+    Test::new(
+        "hostile: stopped in a storm of interrupts, xapic",
+        hostile::storm_interrupts_xapic,
+    ),
+    Test::new("hostile: stopped in a storm of INITs", hostile::storm_inits),
+    Test::new(
+        "hostile: stopped in a storm of hypercalls",
+        hostile::storm_hypercalls,
+    ),
+    Test::new("hostile: stopped in a storm of posts", hostile::storm_posts),
+    Test::new("hostile: stopped in a storm of I/O", hostile::storm_ports),
+    Test::new(
+        "hostile: forged descriptors, filtered, x2apic",
+        hostile::descriptors_filtered_x2apic,
+    ),
+    Test::new(
+        "hostile: forged descriptors, filtered, xapic",
+        hostile::descriptors_filtered_xapic,
+    ),
+    Test::new(
+        "hostile: forged descriptors, direct",
+        hostile::descriptors_direct,
+    ),
+    Test::new("hostile: writes to the APIC page", hostile::apic_page),
+    Test::new(
+        "hostile stop: forms of writes to the APIC page",
+        hostile_stops::apic_page,
+    ),
+    Test::new("hostile stop: ports", hostile_stops::ports),
+    Test::new("hostile stop: MSRs", hostile_stops::msrs),
+    Test::new("hostile stop: IA32_APIC_BASE", hostile_stops::apic_base),
+    Test::new("hostile stop: memory", hostile_stops::memory),
+    Test::new(
+        "hostile stop: interrupt commands, x2apic",
+        hostile_stops::commands_x2apic,
+    ),
+    Test::new(
+        "hostile stop: interrupt commands, xapic",
+        hostile_stops::commands_xapic,
+    ),
+    Test::new("hostile: hypercalls and CPUID", hostile::calls),
+    Test::new(
+        "hostile: interrupt commands, x2apic",
+        hostile::interrupts_x2apic,
+    ),
+    Test::new(
+        "hostile: interrupt commands, xapic",
+        hostile::interrupts_xapic,
+    ),
+    Test::new(
+        "hostile: control registers and instructions",
+        hostile::registers,
+    ),
     Test::new(
         "attack: read of the neighbour's memory",
         attacks::read_neighbour,
