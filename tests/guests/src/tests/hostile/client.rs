@@ -34,7 +34,7 @@ const HOSTILE: [u64; 8] = [
 const RESERVED_BITS: u64 = 0xff00_fffc;
 /// Nobody's notifications: this cell polls.
 const SUPPRESSED: u64 = 2;
-const PATIENCE_MS: u64 = 60_000;
+const PATIENCE_MS: u64 = 1_000_000;
 
 static OWN: Upid = Upid::new();
 
