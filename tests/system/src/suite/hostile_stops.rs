@@ -305,7 +305,7 @@ pub fn apic_page(trial: &Trial) -> Result<()> {
     ));
     attacks.push(form(
         "event",
-        "xAPIC access at offset 0x88: the processor wrote there by itself",
+        "xAPIC access at offset 0x88 by an instruction that cannot be read",
     ));
     attacks.push(attack(
         format!("execute address={TASK_PRIORITY:#x}"),
