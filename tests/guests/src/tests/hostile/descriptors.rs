@@ -12,7 +12,9 @@ use uintr::{UittEntry, Upid, ndst};
 
 use super::super::{Failure, expect};
 use crate::arch::probe::{GENERAL_PROTECTION, Raised, raised_with};
+use crate::arch::task::CALL_VECTOR;
 use crate::arch::uintr::{self as user_interrupts, RawUpid};
+use crate::arch::user::LEAVE_VECTOR;
 use crate::arch::{cpu, hypercall};
 use crate::boot::Boot;
 use crate::channel::{Channel, Side};
@@ -21,9 +23,9 @@ const ON: u64 = 1;
 const SN: u64 = 2;
 /// Bits 15:2 and 31:24.
 const RESERVED: u64 = 0xff00_fffc;
-/// Vectors whose gates only count, in the neighbour: no exceptions, no gate of its own (80H), not the spurious one.
+/// Vectors whose gates only count, in the neighbour: no exceptions, no gates of its own (80H, 81H), not the spurious one.
 const COUNTED: core::ops::Range<u64> = 0x20..0xff;
-const LEAVE: u64 = 0x80;
+const OWN_GATES: [u64; 2] = [LEAVE_VECTOR as u64, CALL_VECTOR as u64];
 const VECTOR: u64 = 0x52;
 const STORM: u32 = 10_000;
 const REWRITES: u32 = 200_000;
@@ -59,7 +61,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         );
         cpu::delay(boot.ticks(SETTLE_MS));
     };
-    let vectors = COUNTED.filter(|&vector| vector != LEAVE);
+    let vectors = COUNTED.filter(|vector| !OWN_GATES.contains(vector));
     counted(
         "vectors",
         send_all(vectors.map(|vector| control(vector, victim)))?,
