@@ -74,7 +74,7 @@ fn run(place: Place, command_line: &str) -> ! {
             differential_run::run_all(&bench::Bench::new(place, mode), &options);
         }
         Role::Main => runner::run_all(place, mode, &options),
-        Role::Peer => peer::serve(place),
+        Role::Peer => peer::serve(&bench::Bench::new(place, mode)),
     }
     stop()
 }

@@ -96,7 +96,7 @@ pub const ALL: [Case; 99] = [
     vmx::uinv::V01,
     vmx::uinv::V02,
     vmx::uinv::V03,
-    unwritten::V04,
+    vmx::cells::V04,
     vmx::interrupts::V05,
     vmx::interrupts::V06,
     vmx::interrupts::V07,
@@ -116,9 +116,9 @@ pub const ALL: [Case; 99] = [
     vmx::ept::V21,
     vmx::bitmaps::V22,
     vmx::bitmaps::V23,
-    unwritten::V24,
+    vmx::cells::V24,
     vmx::state::V25,
-    unwritten::V26,
+    vmx::cells::V26,
     vmx::interrupts::V27,
 ];
 

@@ -6,10 +6,12 @@
 pub mod console;
 
 pub mod apic;
+pub mod at_start;
 pub mod cpu;
 pub mod descriptors;
 mod entry;
 pub mod event;
+pub mod hypercall;
 pub mod paging;
 pub mod place;
 pub mod run;
@@ -60,6 +62,9 @@ fn set_up_cpu(index: u32) {
     paging::load();
     descriptors::load(index);
     cpu::allow_user_pages();
+    if uintr::is_enumerated() {
+        at_start::keep();
+    }
     if CHOOSES_MODE.load(Ordering::SeqCst) {
         apic::switch();
     }

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use uintr_conformance::ApicMode;
 use x86::vmx::vmcs::{control, guest};
 
-use super::{expect_upid, run_to_end};
+use super::{by_place, counters, expect_upid, run_to_end};
 use crate::bench::{ARRIVAL, Bench};
 use crate::case::{Case, Failure, Outcome, Where};
 use crate::cases::notification::request;
@@ -54,9 +54,10 @@ fn sender<'vmm>(vmm: &'vmm Vmm, controls: &[(Controls, u32)]) -> Result<Guest<'v
 }
 
 /// The physical interrupt command register, whatever the hypervisor intercepts.
-pub const V11: Case = Case::new("V11", "SENDUIPI without TPR shadow", SENDING, v11)
-    .cpus(2)
-    .place(Where::Bare);
+pub const V11: Case = Case::new("V11", "SENDUIPI without TPR shadow", SENDING, |bench| {
+    by_place(bench, v11, counters::v11)
+})
+.cpus(2);
 
 fn v11(bench: &mut Bench) -> Outcome {
     let upid = bench.set_up(RECEIVER)?;
@@ -87,9 +88,10 @@ fn v11(bench: &mut Bench) -> Outcome {
 }
 
 /// The 64-bit form.
-pub const V12: Case = Case::new("V12", "SENDUIPI with TPR shadow", SENDING, v12)
-    .cpus(2)
-    .place(Where::Bare);
+pub const V12: Case = Case::new("V12", "SENDUIPI with TPR shadow", SENDING, |bench| {
+    by_place(bench, v12, counters::v12)
+})
+.cpus(2);
 
 fn v12(bench: &mut Bench) -> Outcome {
     let tpr_shadow = (Controls::Primary, PRIMARY_TPR_SHADOW);
@@ -190,8 +192,13 @@ fn expect_apic_write(exit: &Exit, start: u64) -> Result<(), Failure> {
 }
 
 /// Coalesced posts are the guest's own affair.
-pub const V14: Case =
-    Case::new("V14", "no exit for posts that do not notify", SENDING, v14).place(Where::Bare);
+pub const V14: Case = Case::new(
+    "V14",
+    "no exit for posts that do not notify",
+    SENDING,
+    |bench| by_place(bench, v14, counters::v14),
+)
+.cpus(2);
 
 fn v14(bench: &mut Bench) -> Outcome {
     for bits in [ON, SN, ON | SN] {

@@ -3,17 +3,38 @@
 
 pub mod apic_write;
 pub mod bitmaps;
+pub mod cells;
+pub mod counters;
 pub mod ept;
 pub mod interrupts;
 pub mod state;
 pub mod uinv;
 pub mod virtual_interrupts;
 
-use crate::case::Failure;
+use hv_abi::Doorbell;
+use uintr_conformance::Found;
+
+use crate::bench::Bench;
+use crate::case::{Failure, Outcome};
 use crate::machine::event;
 use crate::machine::uintr::{self, RawUpid, read_msr};
-use crate::vmm::exit::Exit;
 use crate::vmm::guest::Guest;
+use crate::vmm::{self, exit::Exit};
+
+/// Runs the form of a case that the place asks for: on the bare machine with guests of its own, or in a cell.
+fn by_place(
+    bench: &mut Bench,
+    bare: fn(&mut Bench) -> Outcome,
+    cell: fn(&mut Bench, Doorbell) -> Outcome,
+) -> Outcome {
+    match bench.place.doorbell() {
+        Some(doorbell) => cell(bench, doorbell),
+        None => match vmm::obstacle() {
+            Some(reason) => Ok(Found::Skipped(reason)),
+            None => bare(bench),
+        },
+    }
+}
 
 /// UINV in IA32_UINTR_MISC.
 fn uinv() -> u8 {

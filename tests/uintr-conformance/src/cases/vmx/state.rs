@@ -4,17 +4,19 @@
 use core::sync::atomic::Ordering;
 
 use ::uintr::{CR4_UINTR, msr};
+use hv_abi::Doorbell;
 use x86::vmx::vmcs::{control, guest};
 
-use super::{expect_no_events, run_to_end};
+use super::{by_place, expect_no_events, run_to_end};
 use crate::bench::Bench;
 use crate::case::{Case, Outcome, Where};
 use crate::cases::notification::the_only_event;
-use crate::machine::cpu;
+use crate::machine::at_start::{self, State};
 use crate::machine::event::Kind;
 use crate::machine::paging::Page;
 use crate::machine::run::{Code, Level};
 use crate::machine::uintr::{self, MSRS, USER_VECTOR, opcode, read_msr, uif};
+use crate::machine::{cpu, smp};
 use crate::vmm::exit::reason;
 use crate::vmm::guest::Guest;
 use crate::vmm::{Vmm, regions};
@@ -98,6 +100,22 @@ fn v10(bench: &mut Bench) -> Outcome {
     as_manual!("nothing delivered; UIRR and UIF as the first guest left them")
 }
 
+/// A cell finds nothing of what ran on its CPUs before it.
+fn v25_in_cell(_: &mut Bench, _: Doorbell) -> Outcome {
+    let clean = State {
+        msrs: [0; MSRS.len()],
+        uif: false,
+    };
+    for index in 0..smp::count() {
+        let seen = at_start::get(index);
+        ensure!(
+            seen == clean,
+            "CPU {index} at its start: expected MSRs and UIF 0, saw {seen:x?}"
+        );
+    }
+    as_manual!("{} CPUs began with six MSRs 0 and UIF 0", smp::count())
+}
+
 /// Returns UIF, for which the host sets CR4.UINTR for a moment.
 fn host_uif() -> bool {
     cpu::set_cr4(CR4_UINTR, true);
@@ -111,9 +129,8 @@ pub const V25: Case = Case::new(
     "V25",
     "handover of a CPU",
     "SDM 3C, Changes in User-Interrupt State",
-    v25,
-)
-.place(Where::Bare);
+    |bench| by_place(bench, v25, v25_in_cell),
+);
 
 fn v25(bench: &mut Bench) -> Outcome {
     bench.set_up(0)?;

@@ -3,7 +3,6 @@
 
 use core::sync::atomic::Ordering;
 
-use uintr_conformance::{Found, Text};
 use x86::vmx::vmcs::{control, guest};
 
 use super::{expect_processed, run_to_end};
@@ -45,9 +44,7 @@ fn v18(bench: &mut Bench) -> Outcome {
         .iter()
         .find(|(controls, bits)| !controls.has(*bits))
     {
-        return Ok(Found::Skipped(Text::new(format_args!(
-            "the processor has no {controls:?} control {bits:#x}"
-        ))));
+        return skipped!("the processor has no {controls:?} control {bits:#x}");
     }
     let upid = bench.set_up(0)?;
     let vmm = Vmm::start()?;
