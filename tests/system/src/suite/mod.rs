@@ -3,6 +3,7 @@
 
 mod attacks;
 mod boot;
+mod conformance;
 mod demo;
 mod guests;
 mod hostile;
@@ -65,6 +66,9 @@ pub const TESTS: &[Test] = &[
     Test::new("demo: xapic", demo::xapic),
     Test::new("demo: by UEFI", demo::by_uefi),
     Test::new("demo: finer interleaving", demo::finer_interleaving),
+    Test::new("conformance: bare", conformance::bare),
+    Test::new("conformance: direct", conformance::direct),
+    Test::new("conformance: filtered", conformance::filtered),
     Test::new("linux: 2 CPUs, xapic", linux::two_cpus_xapic),
     Test::new("linux: 2 CPUs, x2apic", linux::two_cpus_x2apic),
     Test::new(
