@@ -79,7 +79,9 @@ impl Session {
         let step = self.generator.next(self.twin.machine(), self.twin.cpu());
         let program = self.assemble(&step);
         let machine = subject.apply(&step, program.as_ref());
-        let model = self.twin.apply(&step, program.as_ref(), Quirks::NONE);
+        let model = self
+            .twin
+            .follow(&step, program.as_ref(), Quirks::NONE, &machine);
         self.count(&machine);
         let mut compared = 0;
         machine.compare(&model, &mut |_| compared += 1);
@@ -89,7 +91,8 @@ impl Session {
         } else {
             self.explain(&step, program.as_ref(), &machine, &model, report)
         };
-        self.before.apply(&step, program.as_ref(), quirks);
+        self.before
+            .follow(&step, program.as_ref(), quirks, &machine);
         self.totals.steps += 1;
     }
 
@@ -156,7 +159,7 @@ impl Session {
         for count in 1..=Quirk::ALL.len() as u32 {
             for quirks in Quirks::combinations().filter(|quirks| quirks.count() == count) {
                 self.twin.clone_from(&self.before);
-                if self.twin.apply(step, program, quirks) == *machine {
+                if self.twin.follow(step, program, quirks, machine) == *machine {
                     return Some(quirks);
                 }
             }

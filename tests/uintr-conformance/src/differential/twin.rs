@@ -105,6 +105,8 @@ pub struct Twin {
     quirks: Quirks,
     /// A notification was processed and no other event has come since.
     ext: bool,
+    /// The image that XRSTORS of this step refused, with UINV clear.
+    refused: Option<[u64; 6]>,
 }
 
 impl Twin {
@@ -138,6 +140,7 @@ impl Twin {
             ),
             quirks: Quirks::NONE,
             ext: false,
+            refused: None,
         }
     }
 
@@ -164,6 +167,7 @@ impl Twin {
     pub fn apply(&mut self, step: &Step, program: Option<&Program>, quirks: Quirks) -> Visible {
         self.quirks = quirks;
         self.system.memory.reads_first = quirks.has(Quirk::UpidReadFirst);
+        self.refused = None;
         let mut visible = Visible::default();
         match *step {
             Step::Reset => {
@@ -191,6 +195,34 @@ impl Twin {
             }
         }
         self.show(&mut visible);
+        visible
+    }
+
+    /// Does a step as [`Self::apply`] does, and follows the machine where the manual leaves it a choice: XRSTORS that
+    /// faults may have loaded any field but UINV. (SDM 1, "UINTR State")
+    pub fn follow(
+        &mut self,
+        step: &Step,
+        program: Option<&Program>,
+        quirks: Quirks,
+        machine: &Visible,
+    ) -> Visible {
+        let mut visible = self.apply(step, program, quirks);
+        let Some([handler, stack_adjust, misc, pd, rr, tt]) = self.refused else {
+            return visible;
+        };
+        let size = misc & 0xffff_ffff;
+        let fields = [rr, handler, stack_adjust, size, pd, tt];
+        for (index, (msr, field)) in MSRS.into_iter().zip(fields).enumerate() {
+            let is_loaded = machine.msrs[index] == field;
+            if is_loaded && self.cpu_mut().wrmsr(msr, field).is_ok() {
+                visible.msrs[index] = field;
+            }
+        }
+        if machine.uif == (misc >> 63 != 0) {
+            self.cpu_mut().user.uif = machine.uif;
+            visible.uif = machine.uif;
+        }
         visible
     }
 
@@ -336,7 +368,14 @@ impl Twin {
                 }
                 Ok(())
             }
-            Operation::Xrstors(fields) => self.cpu_mut().xrstors(Some(&Image(fields))),
+            Operation::Xrstors(fields) => {
+                let result = self.cpu_mut().xrstors(Some(&Image(fields)));
+                let user = &self.cpu().user;
+                if result.is_err() && self.cpu().cpl == 0 && user.uinv == 0 {
+                    self.refused = Some(fields);
+                }
+                result
+            }
             Operation::Initialize => self.cpu_mut().xrstors(None),
         }
     }
