@@ -12,7 +12,7 @@ use crate::image::Initramfs;
 use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
-const NIMBOS_PROGRAMS: [&str; 2] = ["hello", "demo"];
+const NIMBOS_PROGRAMS: [&str; 3] = ["hello", "demo", "stress"];
 /// The only target there is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -57,18 +57,23 @@ pub fn freestanding(lab: &Lab) -> Result<Freestanding> {
     })
 }
 
-/// Builds the shadow process as a static program: the Linux cell of the demo has no libraries.
+/// Builds the shadow process.
 pub fn shadow(lab: &Lab) -> Result<PathBuf> {
     say("building the shadow process");
+    linux_program(lab, "isthmus-shadow")
+}
+
+/// Builds a package's program of the same name as a static one: the Linux cells of the lab have no libraries.
+pub fn linux_program(lab: &Lab, package: &str) -> Result<PathBuf> {
     let target_dir = target_dir(lab);
     let mut cargo = cargo(lab, &target_dir);
     cargo
-        .args(["-p", "isthmus-shadow", "--target", TARGET])
+        .args(["-p", package, "--target", TARGET])
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     inherit(cargo)?;
-    let stripped = lab.image_path("isthmus-shadow");
+    let stripped = lab.image_path(package);
     strip(
-        &target_dir.join(TARGET).join("release/isthmus-shadow"),
+        &target_dir.join(TARGET).join("release").join(package),
         &stripped,
     )?;
     Ok(stripped)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel's command line: words `key=value`, and last `init=NAME ARGUMENT...`.
+//! The kernel's command line: words `key=value` (`log=path`), and last `init=NAME ARGUMENT...`.
 
 /// Which program to start, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,14 @@ impl<'a> Init<'a> {
     }
 }
 
+/// Tells whether a line on the console is wanted for each notification sent and received: `log=path` before `init=`.
+pub fn logs_path(command_line: &str) -> bool {
+    command_line
+        .split_whitespace()
+        .take_while(|word| !word.starts_with("init="))
+        .any(|word| word == "log=path")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +72,12 @@ mod tests {
         for line in ["", "  ", "quiet", "init=", "quiet init= demo", "xinit=demo"] {
             assert_eq!(words(line), None, "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_path_is_logged_when_the_kernel_is_told_so() {
+        assert!(logs_path("log=path init=demo"));
+        assert!(!logs_path("init=demo log=path"));
+        assert!(!logs_path("log=paths init=demo"));
     }
 }

@@ -26,16 +26,18 @@ pub struct Interrupts {
     /// Where the channel's server posts.
     inbox: Option<&'static Upid>,
     received: u64,
+    logs_path: bool,
 }
 
 impl Interrupts {
-    /// Starts with the timer running.
-    pub fn new(apic: Apic) -> Self {
+    /// Starts with the timer running. `logs_path`: a line for each notification.
+    pub fn new(apic: Apic, logs_path: bool) -> Self {
         Self {
             apic,
             ticks: 0,
             inbox: None,
             received: 0,
+            logs_path,
         }
     }
 
@@ -57,6 +59,11 @@ impl Interrupts {
     /// Returns how many notifications came.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Tells whether notifications are logged.
+    pub fn logs_path(&self) -> bool {
+        self.logs_path
     }
 
     /// Returns the APIC ID of this CPU.
@@ -91,8 +98,11 @@ impl Interrupts {
     fn take_notification(&mut self) {
         self.received += 1;
         if let Some(inbox) = self.inbox {
-            // The requests say no more than that there is something.
-            let _ = inbox.take_requests();
+            // The requests say no more than that there is something: the log alone looks at them.
+            let requests = inbox.take_requests();
+            if self.logs_path {
+                say!("path: received {}, requests {requests:#x}", self.received);
+            }
         }
     }
 }

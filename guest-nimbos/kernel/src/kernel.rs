@@ -3,7 +3,7 @@
 
 use forward_ring::Call;
 use nimbos::clock::Clock;
-use nimbos::command_line::Init;
+use nimbos::command_line::{self, Init};
 
 use crate::arch::apic::Apic;
 use crate::arch::cpu::{self, Features};
@@ -57,7 +57,7 @@ impl Kernel {
             boot.tsc_khz() / 1000,
             memory::free_bytes() >> 10
         );
-        let mut interrupts = Interrupts::new(apic);
+        let mut interrupts = Interrupts::new(apic, command_line::logs_path(boot.command_line()));
         let channel = boot
             .client_channel()
             .and_then(|info| Channel::open(info, features, &mut interrupts));

@@ -200,10 +200,13 @@ impl Channel {
     ) -> Result<(Token, i64), Errno> {
         let (opcode, arguments) = call.encode();
         self.client.submit(token, opcode, arguments);
-        if let State::Connected(sender) = &mut self.state
-            && !sender.send()
-        {
-            return Err(self.fail(Failure::PostRefused));
+        if let State::Connected(sender) = &mut self.state {
+            if interrupts.logs_path() {
+                say!("path: call {opcode}, sent before {}", sender.sent());
+            }
+            if !sender.send() {
+                return Err(self.fail(Failure::PostRefused));
+            }
         }
         self.client
             .wait(|| self.region.is_server_ready(), || interrupts.wait())
