@@ -30,6 +30,7 @@ pub struct Bench {
     pub bare_column: OnceLock<Column>,
     linux: Mutex<Option<Linux>>,
     demo_programs: Mutex<Option<Programs>>,
+    linux_load: Mutex<Option<PathBuf>>,
     /// Held as long as this lives: the tests' files and runs have fixed names.
     _turn: File,
 }
@@ -51,6 +52,7 @@ impl Bench {
             bare_column: OnceLock::new(),
             linux: Mutex::new(None),
             demo_programs: Mutex::new(None),
+            linux_load: Mutex::new(None),
             _turn: turn,
         })
     }
@@ -77,6 +79,20 @@ impl Bench {
             Some(programs) => Ok(programs.clone()),
             None => Ok(programs
                 .insert(Programs::build(&self.lab, self.linux()?)?)
+                .clone()),
+        }
+    }
+
+    /// Returns the program that loads a Linux cell, built when the first test asks for it.
+    pub fn linux_load(&self) -> Result<PathBuf> {
+        let mut program = self
+            .linux_load
+            .lock()
+            .map_err(|_| anyhow!("a test failed while it built the load"))?;
+        match &*program {
+            Some(program) => Ok(program.clone()),
+            None => Ok(program
+                .insert(build::linux_program(&self.lab, "linux-load")?)
                 .clone()),
         }
     }

@@ -56,6 +56,10 @@ pub struct Programs {
     freestanding: Freestanding,
     linux: Linux,
     initrd: PathBuf,
+    /// The driver.
+    pub module: PathBuf,
+    /// The shadow process.
+    pub shadow: PathBuf,
 }
 
 impl Programs {
@@ -75,6 +79,8 @@ impl Programs {
             freestanding,
             linux,
             initrd,
+            module,
+            shadow,
         })
     }
 

@@ -12,6 +12,7 @@ mod hello;
 mod hostile;
 mod inbox;
 mod ioapic;
+mod load;
 mod ping_pong;
 mod smp;
 mod switching;
@@ -75,6 +76,7 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         "doorbell" => doorbell::run(boot),
         "delivery" => delivery::run(boot),
         "frame" => frame::run(boot),
+        "load" => load::run(boot),
         "inbox" => inbox::run(boot),
         "denials" => denials::run(boot),
         "smp" => smp::run(boot),

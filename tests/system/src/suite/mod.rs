@@ -11,6 +11,7 @@ mod hostile_channel;
 mod hostile_stops;
 mod ioapic;
 mod linux;
+mod load;
 mod refusals;
 mod regressions;
 
@@ -59,6 +60,16 @@ pub const TESTS: &[Test] = &[
     Test::long(
         "regress: every defect of the switch is noticed",
         regressions::defects_are_noticed,
+    ),
+    Test::long("regress: Linux and NimbOS under load, long", load::long),
+    Test::long(
+        "regress: Linux and NimbOS under load, long, filtered",
+        load::long_filtered,
+    ),
+    Test::new("regress: Linux and NimbOS under load", load::direct),
+    Test::new(
+        "regress: Linux and NimbOS under load, filtered, logged",
+        load::filtered_logged,
     ),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
