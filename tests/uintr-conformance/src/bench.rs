@@ -55,7 +55,6 @@ impl Bench {
             self.on(index, reset_cpu, 0)?;
         }
         event::clear();
-        trap::take_hook_runs();
         Ok(())
     }
 
@@ -148,7 +147,6 @@ impl Bench {
 }
 
 fn reset_cpu(_: u64) -> u64 {
-    trap::set_hook(None);
     cpu::set_cr4(CR4_CHANGED, false);
     cpu::set_write_protect(true);
     for page in 0..Page::COUNT {

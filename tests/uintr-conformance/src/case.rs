@@ -26,8 +26,8 @@ pub struct Case {
     pub deviation: Option<&'static str>,
     /// What it needs.
     pub needs: Needs,
-    /// Does it; none while it is not written.
-    pub run: Option<fn(&mut Bench) -> Outcome>,
+    /// Does it.
+    pub run: fn(&mut Bench) -> Outcome,
 }
 
 /// What a case needs from the machine, next to user interrupts.
@@ -62,18 +62,10 @@ impl Case {
         section: &'static str,
         run: fn(&mut Bench) -> Outcome,
     ) -> Self {
-        let mut case = Self::unwritten(id, title);
-        case.section = section;
-        case.run = Some(run);
-        case
-    }
-
-    /// Returns a case that is not written yet.
-    pub const fn unwritten(id: &'static str, title: &'static str) -> Self {
         Self {
             id,
             title,
-            section: "",
+            section,
             deviation: None,
             needs: Needs {
                 cpus: 1,
@@ -81,7 +73,7 @@ impl Case {
                 place: Where::Anywhere,
                 uintr: true,
             },
-            run: None,
+            run,
         }
     }
 

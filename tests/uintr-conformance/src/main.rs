@@ -13,7 +13,6 @@
     clippy::result_large_err,
     reason = "failures carry their text: there is no heap, and a case fails once"
 )]
-#![expect(dead_code, reason = "the cases that use the rest come next")]
 
 use freestanding as _;
 

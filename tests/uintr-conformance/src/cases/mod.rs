@@ -13,7 +13,6 @@ mod send_ipi;
 mod send_memory;
 
 mod uiret;
-mod unwritten;
 mod vmx;
 mod xsave;
 
@@ -109,7 +108,7 @@ pub const ALL: [Case; 99] = [
     vmx::apic_write::V14,
     vmx::apic_write::V15,
     vmx::apic_write::V16,
-    unwritten::V17,
+    vmx::ipi_virtualization::V17,
     vmx::virtual_interrupts::V18,
     vmx::ept::V19,
     vmx::ept::V20,

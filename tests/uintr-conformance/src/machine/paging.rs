@@ -152,11 +152,6 @@ impl Page {
         self.flush();
     }
 
-    /// Returns the page-table entry.
-    pub fn entry(self) -> u64 {
-        WINDOW_TABLE.0[self.0].load(Ordering::SeqCst)
-    }
-
     /// Flushes this CPU's TLB of the page.
     pub fn flush(self) {
         tlb::flush(VirtAddr::new(self.linear()));

@@ -7,7 +7,7 @@
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::registers::control::Cr2;
 
@@ -43,18 +43,6 @@ const EXCEPTIONS: u64 = 32;
 /// First vector behind #CP.
 const FIRST_WITHOUT_EXCEPTION: u8 = 22;
 const STUB_LEN: usize = 16;
-/// Traps that a case may keep waiting for before the watchdog ends it are resumed by a hook of this type.
-pub type Hook = fn(&mut Frame) -> Resume;
-
-/// What a hook wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Go on as the frame says.
-    Here,
-    /// The trap is the innermost landing's.
-    Landing,
-}
-
 /// General registers, in the order in which the stubs push them, last first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,11 +226,6 @@ unsafe impl Sync for LastTraps {}
 static LAST_TRAPS: LastTraps = LastTraps([const { UnsafeCell::new(Trap::NONE) }; MAX_CPUS]);
 /// Stack pointers of the innermost landings; 0 where there is none.
 static LANDINGS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
-/// Hooks for exceptions, as function addresses; 0 where there is none.
-static HOOKS: [spin::Mutex<Option<Hook>>; MAX_CPUS] = [const { spin::Mutex::new(None) }; MAX_CPUS];
-/// Hooks that ran.
-static HOOK_RUNS: AtomicUsize = AtomicUsize::new(0);
-
 /// Returns this CPU's landing.
 pub fn landing() -> &'static AtomicU64 {
     &LANDINGS[cpu::index()]
@@ -266,16 +249,6 @@ pub fn last() -> Trap {
     unsafe { *LAST_TRAPS.0[cpu::index()].get() }
 }
 
-/// Lets `hook` see this CPU's exceptions before its landings do.
-pub fn set_hook(hook: Option<Hook>) {
-    *HOOKS[cpu::index()].lock() = hook;
-}
-
-/// Returns how often hooks ran since the last call.
-pub fn take_hook_runs() -> usize {
-    HOOK_RUNS.swap(0, Ordering::SeqCst)
-}
-
 /// Returns the address of the stub for a vector.
 pub fn stub_address(vector: usize) -> u64 {
     (trap_stubs as *const ()).addr() as u64 + (vector * STUB_LEN) as u64
@@ -286,17 +259,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
     let vector = frame.vector as u8;
     match vector {
         END | NMI => land(frame),
-        _ if frame.vector < EXCEPTIONS && !is_forged(vector) => {
-            // Copied out: the hook may cause no exception itself, but it may set another hook.
-            let hook = *HOOKS[cpu::index()].lock();
-            let is_handled = hook.is_some_and(|hook| {
-                HOOK_RUNS.fetch_add(1, Ordering::SeqCst);
-                hook(frame) == Resume::Here
-            });
-            if !is_handled {
-                land(frame);
-            }
-        }
+        _ if frame.vector < EXCEPTIONS && !is_forged(vector) => land(frame),
         _ => {
             let is_in_service = vector != SPURIOUS && apic::is_in_service(vector);
             if is_in_service {

@@ -174,7 +174,7 @@ fn v24(bench: &mut Bench) -> Outcome {
 pub const V26: Case = Case::new(
     "V26",
     "reserved bits in a shared descriptor",
-    "SDM 2B, SENDUIPI",
+    "SDM 2, SENDUIPI",
     v26,
 )
 .place(Where::TwoCells);

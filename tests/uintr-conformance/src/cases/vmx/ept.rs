@@ -81,7 +81,7 @@ fn v19(bench: &mut Bench) -> Outcome {
 pub const V20: Case = Case::new(
     "V20",
     "EPT violation of notification processing",
-    "SDM 3C, Information for VM Exits During Event Delivery",
+    "SDM 3C, Information for VM Exits That Occur During Event Delivery",
     v20,
 )
 .place(Where::Bare)

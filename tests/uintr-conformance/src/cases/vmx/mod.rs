@@ -7,6 +7,7 @@ pub mod cells;
 pub mod counters;
 pub mod ept;
 pub mod interrupts;
+pub mod ipi_virtualization;
 pub mod state;
 pub mod uinv;
 pub mod virtual_interrupts;

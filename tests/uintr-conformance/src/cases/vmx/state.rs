@@ -21,7 +21,7 @@ use crate::vmm::exit::reason;
 use crate::vmm::guest::Guest;
 use crate::vmm::{Vmm, regions};
 
-const TRANSITIONS: &str = "SDM 3C, VM Entries and user interrupts";
+const TRANSITIONS: &str = "SDM 3A, User-Interrupt Recognition";
 const REQUESTED: u64 = 1 << USER_VECTOR;
 const HLT: u8 = 0xf4;
 /// Ticks for which HLT must last.
@@ -128,7 +128,7 @@ fn host_uif() -> bool {
 pub const V25: Case = Case::new(
     "V25",
     "handover of a CPU",
-    "SDM 3C, Changes in User-Interrupt State",
+    "SDM 3A, User-Interrupt State",
     |bench| by_place(bench, v25, v25_in_cell),
 );
 

@@ -20,7 +20,7 @@ const OTHER: u8 = 0xed;
 pub const V01: Case = Case::new(
     "V01",
     "capabilities of user interrupts, load UINV",
-    "SDM 3C, Checks on Guest Non-Register State",
+    "SDM 3C, Checks on the Guest State Area",
     v01,
 )
 .place(Where::Bare);
@@ -67,7 +67,7 @@ fn v01(bench: &mut Bench) -> Outcome {
 pub const V02: Case = Case::new(
     "V02",
     "guest UINV is saved, clear UINV",
-    "SDM 3C, Saving Non-Register State",
+    "SDM 3C, Saving Guest State",
     v02,
 )
 .place(Where::Bare);
@@ -107,13 +107,8 @@ fn v02(bench: &mut Bench) -> Outcome {
 }
 
 /// VM entry loads it.
-pub const V03: Case = Case::new(
-    "V03",
-    "load UINV",
-    "SDM 3C, Loading Guest Non-Register State",
-    v03,
-)
-.place(Where::Bare);
+pub const V03: Case =
+    Case::new("V03", "load UINV", "SDM 3C, Loading Guest State", v03).place(Where::Bare);
 
 fn v03(bench: &mut Bench) -> Outcome {
     /// RDMSR.
