@@ -24,7 +24,7 @@ impl Display for Report {
         records(&self.columns, f)?;
         list(
             f,
-            "Differences from the bare machine that must be (bare / cell)",
+            "Differences from the bare machine that must be",
             &explained(&self.differences),
             |(place, reason, cases), f| {
                 writeln!(f, "  {place}: {reason}")?;
@@ -188,16 +188,14 @@ pub(super) fn seen_where(seen: &SeenDeviation) -> String {
 
 /// Returns the explained differences, those of one place with one reason together: place, reason, cases.
 pub(super) fn explained(differences: &[Difference]) -> Vec<(Place, &'static str, String)> {
-    let mut groups: BTreeMap<(Place, &str), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Place, &str), Vec<CaseId>> = BTreeMap::new();
     for difference in differences {
         if let Some(reason) = difference.explanation {
-            let word = |text: &str| text.split(" (").next().unwrap_or_default().to_owned();
-            let (bare, cell) = (word(&difference.bare), word(&difference.cell));
             let group = groups.entry((difference.place, reason)).or_default();
-            group.push(format!("{} ({bare} / {cell})", difference.id));
+            group.push(difference.id);
         }
     }
-    let group = |((place, reason), cases)| (place, reason, joined::<String>(cases));
+    let group = |((place, reason), cases)| (place, reason, joined(&cases));
     groups.into_iter().map(group).collect()
 }
 
@@ -316,7 +314,7 @@ pub(super) mod tests {
             "Commit: 0123abc",
             "!! T01 surprise seen (direct)",
             "B-10  XRSTORS that initializes",
-            "V01 (pass / skip)",
+            "VMX is not offered to a cell (Discovering Support for VMX: CPUID.1:ECX[5] = 0)\n      V01",
             "VMX is not offered to a cell",
             "FAIL T01: surprise B-1",
         ] {
