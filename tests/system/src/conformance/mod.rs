@@ -2,7 +2,7 @@
 //! The host side of the conformance cases (docs/uintr-conformance.md).
 //!
 //! The image `uintr-conformance` is booted on the bare machine and in cells ([`runs`]); what it says is read ([`log`]),
-//! merged for each place ([`column`]), judged and compared ([`report`]) and shown ([`text`], [`markdown`]).
+//! merged for each place ([`mod@column`]), judged and compared ([`report`]) and shown ([`text`], [`markdown`]).
 
 pub mod case;
 pub mod column;
