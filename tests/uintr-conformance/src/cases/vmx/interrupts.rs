@@ -198,10 +198,16 @@ fn v08(bench: &mut Bench) -> Outcome {
     let vmm = Vmm::start()?;
     let mut guest = Guest::new(&vmm, Level::Kernel, &Code::new(&[0x90; 8]))?;
     let start = guest.read(guest::RIP)?;
-    post(upid);
     guest.set_flags(cpu::RFLAGS_IF)?;
     guest.write(guest::ACTIVITY_STATE, ACTIVITY_HLT)?;
     guest.write(guest::VMX_PREEMPTION_TIMER_VALUE, TIMER)?;
+    let halted = guest.run_until(reason::PREEMPTION_TIMER, "halted, nothing injected")?;
+    let activity = guest.read(guest::ACTIVITY_STATE)?;
+    ensure!(
+        (halted.rip, activity) == (start, ACTIVITY_HLT),
+        "nothing injected: expected the guest halted at {start:#x}, saw activity {activity} and {halted}"
+    );
+    post(upid);
     guest.inject(external_interrupt(NOTIFICATION))?;
     let exit = guest.run()?;
     let activity = guest.read(guest::ACTIVITY_STATE)?;

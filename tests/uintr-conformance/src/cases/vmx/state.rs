@@ -9,7 +9,7 @@ use x86::vmx::vmcs::{control, guest};
 
 use super::{by_place, expect_no_events, run_to_end};
 use crate::bench::Bench;
-use crate::case::{Case, Outcome, Where};
+use crate::case::{Case, Failure, Outcome, Where};
 use crate::cases::notification::the_only_event;
 use crate::machine::at_start::{self, State};
 use crate::machine::event::Kind;
@@ -66,6 +66,8 @@ pub const V10: Case = Case::new(
 fn v10(bench: &mut Bench) -> Outcome {
     bench.set_up(0)?;
     let vmm = Vmm::start()?;
+    let mut second = second_guest(&vmm)?;
+    expect_halted(&mut second, "second guest with nothing pending")?;
     // WRMSR of UIRR, at CPL 0, where nothing is delivered.
     let mut first = Guest::new(&vmm, Level::Kernel, &Code::new(&[0x0f, 0x30]))?;
     first.registers.rcx = u64::from(msr::IA32_UINTR_RR);
@@ -73,10 +75,7 @@ fn v10(bench: &mut Bench) -> Outcome {
     run_to_end(&mut first, "first guest")?;
     // The emulator stops for good where it delivers with CR4.UINTR clear. That it would do so shows in HLT at CPL 0, which
     // nothing else ends.
-    let mut second = Guest::in_slot(&vmm, 1, Level::Kernel, &Code::new(&[HLT]))?;
-    second.write(guest::CR4, cpu::cr4() & !CR4_UINTR)?;
-    second.set_flags(cpu::RFLAGS_IF)?;
-    second.write(guest::VMX_PREEMPTION_TIMER_VALUE, HALT_TICKS)?;
+    let mut second = second_guest(&vmm)?;
     let exit = second.run()?;
     expect_no_events("second guest, halted")?;
     if exit.is(reason::VMCALL) {
@@ -122,6 +121,19 @@ fn host_uif() -> bool {
     let is_set = uif();
     cpu::set_cr4(CR4_UINTR, false);
     is_set
+}
+
+/// Makes the guest without CR4.UINTR, which executes HLT at CPL 0, interrupts enabled, and is taken out of it.
+fn second_guest(vmm: &Vmm) -> Result<Guest<'_>, Failure> {
+    let guest = Guest::in_slot(vmm, 1, Level::Kernel, &Code::new(&[HLT]))?;
+    guest.write(guest::CR4, cpu::cr4() & !CR4_UINTR)?;
+    guest.set_flags(cpu::RFLAGS_IF)?;
+    guest.write(guest::VMX_PREEMPTION_TIMER_VALUE, HALT_TICKS)?;
+    Ok(guest)
+}
+
+fn expect_halted(guest: &mut Guest<'_>, when: &str) -> Result<(), Failure> {
+    guest.run_until(reason::PREEMPTION_TIMER, when).map(drop)
 }
 
 /// What a guest does with the state before it.
