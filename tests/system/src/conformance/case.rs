@@ -32,11 +32,6 @@ impl CaseId {
         let series = |series, last| (1..=last).map(move |number| Self { series, number });
         series(Series::T, PROCESSOR_CASES).chain(series(Series::V, VMX_CASES))
     }
-
-    /// Tells whether it is one of V01 to V27.
-    pub fn is_about_vmx(self) -> bool {
-        self.series == Series::V
-    }
 }
 
 impl fmt::Display for CaseId {

@@ -33,10 +33,9 @@ fn bare_column(bench: &Bench) -> &Column {
     bench.bare_column.get_or_init(|| column(bench, Place::Bare))
 }
 
-/// Runs the cases about the processor itself; `make conformance` has those about VMX too.
 fn column(bench: &Bench, place: Place) -> Column {
-    let cases: Vec<CaseId> = CaseId::all().filter(|id| !id.is_about_vmx()).collect();
-    runs::column(bench, place, &cases)
+    let all: Vec<CaseId> = CaseId::all().collect();
+    runs::column(bench, place, &all)
 }
 
 fn judge(column: &Column, bare: &Column) -> Result<()> {
