@@ -13,9 +13,6 @@ use super::{deviations, expected};
 /// Revision of the JSON form.
 const FORMAT: u32 = 1;
 
-/// What the image says of a case that nobody has written.
-const UNWRITTEN: &str = "not written yet";
-
 /// What was tested.
 #[derive(Clone, Debug, Serialize)]
 pub struct Subject {
@@ -194,9 +191,6 @@ fn case_checks(column: &Column) -> Vec<Option<String>> {
             Verdict::Missing => checks.push(say("missing: no run has it")),
             Verdict::Fail => checks.push(say(&failing_details(case))),
             Verdict::Skip if !is_emulated => (),
-            Verdict::Skip if case.detail().starts_with(UNWRITTEN) => {
-                checks.push(say("not written yet"));
-            }
             Verdict::Skip if expected::reason(case.id, place, Verdict::Skip).is_some() => (),
             Verdict::Skip => checks.push(say(&format!(
                 "skipped ({}), which nothing explains",
