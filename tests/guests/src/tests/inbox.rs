@@ -2,7 +2,7 @@
 //! A receiver that is a kernel: NV is an ordinary interrupt, and the kernel clears ON and takes the requests itself, as
 //! NimbOS does. Posts come at any time, also between the two steps.
 //!
-//! The client posts 64 vectors, each again only after the server has counted it.
+//! The client posts two vectors one after the other, and the next two only after the server has counted both.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +15,10 @@ use crate::boot::Boot;
 use crate::channel::{Channel, Side};
 
 const VECTORS: usize = 64;
-const ROUNDS: u64 = 400;
-const SENDS: u64 = ROUNDS * VECTORS as u64;
+const ROUNDS: u64 = 10_000;
+const SENDS: u64 = 2 * ROUNDS;
+/// Between two posts, in ticks: longer than the server takes for one.
+const LONGEST_PAUSE: u64 = 1_500;
 /// Notification vector of the server.
 const NOTIFICATION: u8 = 0x29;
 const PATIENCE_MS: u64 = 500;
@@ -48,22 +50,23 @@ fn client(boot: &Boot, channel: &Channel) -> Result<u64, Failure> {
     channel.await_peer();
     let sent = &channel.counters(Side::Own)[..VECTORS];
     let counted = &channel.counters(Side::Peer)[..VECTORS];
-    let (mut done, mut since) = (0, cpu::tsc());
-    while done < SENDS || counted.iter().zip(sent).any(|(a, b)| read(a) != read(b)) {
-        for vector in 0..VECTORS {
-            let before = read(&sent[vector]);
-            if before < ROUNDS && read(&counted[vector]) == before {
-                sent[vector].store(before + 1, Ordering::SeqCst);
-                user_interrupts::send(vector);
-                (done, since) = (done + 1, cpu::tsc());
-            }
+    let mut pause = 0;
+    for round in 0..ROUNDS {
+        // The second one of a pair meets the server while it takes the first, now at one step, now at another.
+        let pair = [2 * round, 2 * round + 1].map(|number| number as usize % VECTORS);
+        for vector in pair {
+            sent[vector].fetch_add(1, Ordering::SeqCst);
+            user_interrupts::send(vector);
+            pause = (pause + 7) % LONGEST_PAUSE;
+            cpu::delay(pause);
         }
-        if cpu::tsc() - since > boot.ticks(PATIENCE_MS) {
-            report!("name=inbox sent={done} lost={}", done - total(counted));
+        let is_counted = || pair.iter().all(|&v| read(&sent[v]) == read(&counted[v]));
+        if !cpu::wait_until(boot.ticks(PATIENCE_MS), is_counted) {
+            report!("name=inbox sent={} counted={}", total(sent), total(counted));
             return Err(Failure::Late("delivery-lost"));
         }
     }
-    Ok(done)
+    Ok(total(sent))
 }
 
 fn server(boot: &Boot, channel: &Channel) -> Result<u64, Failure> {

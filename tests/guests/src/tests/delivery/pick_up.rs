@@ -2,7 +2,7 @@
 //! Posts and where they are found: in the UPID while the task is off the CPU, in UIRR while it takes none.
 
 use super::{CLOSED, Failure, Kernel, OPEN, Order, UPIDS, expect};
-use crate::arch::uintr::NOTIFICATION;
+use crate::arch::uintr::{self, NOTIFICATION};
 
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -10,6 +10,7 @@ const SECOND: usize = 1;
 /// Runs the cases.
 pub fn run(kernel: &Kernel) -> Result<(), Failure> {
     posted_while_off_the_cpu(kernel)?;
+    left_outstanding(kernel)?;
     sent_while_running(kernel)?;
     notified_without_a_post(kernel)?;
     notified_while_one_is_pending(kernel)
@@ -24,6 +25,28 @@ fn posted_while_off_the_cpu(kernel: &Kernel) -> Result<(), Failure> {
         kernel.expect("of-another", &mut second, Order::Nothing, OPEN, &[])?;
         kernel.expect("picked-up", &mut first, Order::Nothing, OPEN, &[vector])?;
         kernel.expect("picked-up-once", &mut first, Order::Nothing, OPEN, &[])?;
+    }
+    Ok(())
+}
+
+/// What a post leaves whose notification came after the switch, and reserved bits, which another cell may set: the UPID
+/// is as new when the task comes back.
+fn left_outstanding(kernel: &Kernel) -> Result<(), Failure> {
+    const ON_AND_SN: u64 = 0b11;
+    const RESERVED: u64 = 1 << 31 | 1 << 2;
+    let mut first = kernel.open_task(FIRST)?;
+    for control in [ON_AND_SN, ON_AND_SN | RESERVED] {
+        uintr::scribble(&UPIDS[FIRST], control, 1 << 12);
+        kernel.expect("outstanding", &mut first, Order::Nothing, OPEN, &[12])?;
+        uintr::scribble(&UPIDS[FIRST], control, 0);
+        // Without a switch between post and delivery.
+        kernel.expect(
+            "was-outstanding",
+            &mut first,
+            Order::Send(7, 4),
+            OPEN,
+            &[7, 4],
+        )?;
     }
     Ok(())
 }
