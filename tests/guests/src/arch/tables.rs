@@ -55,8 +55,8 @@ impl<const N: usize> Stack<N> {
     }
 }
 
-/// Stack of a CPU in kernel mode, for one start.
-pub type KernelStack = Stack<{ 64 << 10 }>;
+/// Stack of a CPU in kernel mode, for one start. Some tests make a large target table on it.
+pub type KernelStack = Stack<{ 256 << 10 }>;
 /// The stacks; the first one is the entry point's.
 pub static KERNEL_STACKS: [KernelStack; MAX_STARTS] = [const { Stack::new() }; MAX_STARTS];
 
