@@ -91,12 +91,12 @@ impl Request {
                 slot: slot.into(),
             };
         }
-        // (SDM 3A, "User-IPI Sending") Fixed, physical, edge, no shorthand.
+        // (SDM 2, "SENDUIPI") Fixed, physical, edge, no shorthand, level bit 0.
         Self::Interrupt(IcrWrite {
             vector,
             delivery_mode: 0,
             logical: false,
-            asserted: true,
+            asserted: false,
             level_triggered: false,
             shorthand: Shorthand::None,
             destination: apic_id(destination, mode),

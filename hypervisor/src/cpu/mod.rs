@@ -52,11 +52,13 @@ pub extern "C" fn on_nmi_in_root() {
 }
 
 /// Sends an interrupt to a CPU of the calling CPU's own cell, or to one that its owner named in a UPID for the caller.
-/// The command is what SENDUIPI itself would send, without the level bit: the cell reads it in its ICR.
-pub fn send_fixed(target: &CpuShared, vector: u8) {
+/// `asserted` is the level bit, which the ICR shows afterwards as the cell wrote it.
+pub fn send_fixed(target: &CpuShared, vector: u8, asserted: bool) {
+    const LEVEL_ASSERT: u32 = 1 << 14;
+    let level = if asserted { LEVEL_ASSERT } else { 0 };
     // SAFETY: `exit::ipi` and `exit::doorbell` resolved the command to CPUs of the sender's cell, or to those that the
     // receiver named itself; a fixed interrupt goes through the cell's own IDT, because external-interrupt exiting is 0.
-    unsafe { apic::send_ipi(target.apic_id(), u32::from(vector)) };
+    unsafe { apic::send_ipi(target.apic_id(), level | u32::from(vector)) };
 }
 
 /// Reads a register of this CPU's xAPIC for its cell.

@@ -65,7 +65,7 @@ pub fn handle(vcpu: &mut Vcpu) -> Result<Resume, CellFault> {
                 vcpu.shared.count_notification_sent();
                 match ipi.kind {
                     // Sends nothing, and has this CPU's APIC log the illegal vector as without the filter.
-                    IpiKind::Illegal => cpu::send_fixed(vcpu.shared, vector),
+                    IpiKind::Illegal => cpu::send_fixed(vcpu.shared, vector, false),
                     _ => ipi::deliver(vcpu, ipi),
                 }
             }),
@@ -95,7 +95,7 @@ fn ring(vcpu: &Vcpu, doorbell: &Doorbell, number: usize, slot: usize) -> Result<
         let index =
             target_cpu(notification, &receiver.config.cpus, mode).map_err(Refusal::Receiver)?;
         if let Some(&cpu) = receiver.cpus.get(index) {
-            cpu::send_fixed(cpu::shared(cpu), notification.vector);
+            cpu::send_fixed(cpu::shared(cpu), notification.vector, false);
             vcpu.shared.count_notification_sent();
         }
     }

@@ -20,10 +20,12 @@ pub fn deliver(vcpu: &Vcpu, ipi: Ipi) {
         .filter_map(|index| vcpu.cell.cpus.get(index))
         .map(|&cpu| cpu::shared(cpu));
     match ipi.kind {
-        IpiKind::Fixed { vector } => targets.for_each(|target| cpu::send_fixed(target, vector)),
+        IpiKind::Fixed { vector } => {
+            targets.for_each(|target| cpu::send_fixed(target, vector, ipi.asserted))
+        }
         IpiKind::LowestPriority { vector } => targets
             .take(1)
-            .for_each(|target| cpu::send_fixed(target, vector)),
+            .for_each(|target| cpu::send_fixed(target, vector, ipi.asserted)),
         // INIT and SIPI never reach the processor: it would lose them in root mode.
         IpiKind::Nmi => targets.for_each(|target| post(target, |mailbox| mailbox.post_nmi())),
         IpiKind::Init => targets.for_each(|target| post(target, |mailbox| mailbox.post_init())),

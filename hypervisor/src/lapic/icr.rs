@@ -108,6 +108,8 @@ pub struct Ipi {
     pub kind: IpiKind,
     /// To which CPUs of the sender's cell.
     pub targets: CpuSet,
+    /// Level bit of the command. It means nothing but for an INIT, and reads back.
+    pub asserted: bool,
 }
 
 /// Why an interrupt command is refused.
@@ -175,6 +177,7 @@ impl IcrWrite {
             return Ok(Ipi {
                 kind,
                 targets: CpuSet::EMPTY,
+                asserted: self.asserted,
             });
         }
         let all = CpuSet::matching(cell, |_, _| true);
@@ -188,7 +191,11 @@ impl IcrWrite {
             Shorthand::AllIncludingSelf => all,
             Shorthand::AllExcludingSelf => CpuSet(all.0 & !own.0),
         };
-        Ok(Ipi { kind, targets })
+        Ok(Ipi {
+            kind,
+            targets,
+            asserted: self.asserted,
+        })
     }
 
     /// (SDM 3A, "Valid Combinations for the Pentium 4 and Intel Xeon Processors' Local xAPIC Interrupt Command
