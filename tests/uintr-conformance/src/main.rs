@@ -7,6 +7,8 @@
 //! * `machine`: everything that needs the processor's instructions.
 //! * `bench`: what the cases work with; it gives each of them the same state.
 //! * `cases`: the cases themselves, one module for each group.
+//! * `vmm`: guests of the image's own, for the cases about VMX on the bare machine.
+//! * `peer`: the second cell of the cases that need two, the same image with `role=peer`.
 #![no_std]
 #![no_main]
 #![expect(
