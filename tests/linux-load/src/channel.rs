@@ -156,6 +156,14 @@ impl Channel {
         self.missing() == [0, 0]
     }
 
+    /// Tells whether the other side has answered all that was sent, and the answers have come.
+    pub fn is_answered(&self) -> bool {
+        (0..STALE_VECTOR).all(|vector| {
+            let sent = self.counter(SERVER_COUNTERS, vector).load(Ordering::SeqCst);
+            sent == self.count(vector)
+        })
+    }
+
     /// Says what is missing.
     pub fn describe(&self) -> String {
         let [here, there] = self.missing();

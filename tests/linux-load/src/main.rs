@@ -5,7 +5,7 @@
 //! Each round registers a handler, and with it another UPID slot, sends `SENDS` vectors, each again only after the other
 //! side has counted it, and unregisters. Between rounds the other side posts to the slot of the round before. A round fails
 //! on a vector that nobody sent, on one that does not arrive, and where UIF is not the process's own. With `sleep` the process
-//! sleeps in the driver when it has nothing to do. With `die` it is killed in its handler in the last round.
+//! sleeps in the driver when it has nothing to do, else it waits for the answer to each vector. With `die` it is killed in its handler in the last round.
 //!
 //! The last line is `load: channel=N result=PASS sends=N delivered=N ...` or `load: channel=N result=FAIL ...`.
 
@@ -125,7 +125,7 @@ fn run_round(device: &Device, channel: &Channel, options: &Options, dies: bool) 
     channel.announce(Phase::Stopping)?;
     await_all(channel)?;
     ensure!(handler::is_enabled(), "uif-stuck-at-0");
-    handler::close();
+    // With UIF set: taking it away is the driver's.
     device.unregister()?;
     ensure!(
         !handler::is_enabled(),
@@ -141,7 +141,9 @@ fn send_all(device: &Device, channel: &Channel, options: &Options) -> Result<()>
         ensure!(handler::is_enabled(), "uif-stuck-at-0");
         let mut has_sent = false;
         for vector in 0..STALE_VECTOR {
-            if left > 0 && channel.may_send(vector)? {
+            // One at a time: nothing that comes later makes good for a post that is lost or late.
+            let is_turn = options.sleeps || channel.is_answered();
+            if left > 0 && is_turn && channel.may_send(vector)? {
                 channel.note_sent(vector);
                 // SAFETY: the driver has enabled SENDUIPI for this thread, with a valid entry for each vector.
                 #[expect(unsafe_code, reason = "the instruction under test")]

@@ -28,6 +28,9 @@ const NOTIFICATION: u8 = 0x29;
 const TIMER: u8 = 0x40;
 /// How often to look while nobody can be sent anything.
 const LOOK_EACH_MS: u64 = 1;
+/// Of so many answers with a vector one comes so late that others have the receiver's CPU meanwhile.
+const LATE_EACH: u64 = 32;
+const LATE_MS: u64 = 10;
 /// Phases of the other side, in the low byte of its word; between them: its slot and 1.
 const CLOSED: u64 = 0;
 const STOPPING: u64 = 0x80;
@@ -40,6 +43,8 @@ struct Line {
     channel: Channel,
     /// Notifications that were looked at.
     seen: u32,
+    /// When that was, in ticks.
+    seen_at: u64,
     /// The other side's last word.
     phase: u64,
     /// Its last slot.
@@ -72,13 +77,14 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         line.channel.set_ready(true);
     }
     report!("name=load channels={count}");
+    let late = boot.ticks(LATE_MS);
     cpu::enable_interrupts();
     Apic::new(boot.is_x2apic()).use_deadlines(TIMER);
     loop {
         for line in lines.iter_mut().flatten() {
             line.receive();
             line.follow();
-            line.send();
+            line.send(late);
         }
         if !lines.iter().flatten().any(|line| line.is_open) {
             // Linux has the machine's time to itself, to start.
@@ -94,6 +100,7 @@ impl Line {
             number,
             channel,
             seen: 0,
+            seen_at: 0,
             phase: 0,
             slot: None,
             is_open: false,
@@ -111,6 +118,7 @@ impl Line {
             return;
         }
         self.seen = interrupts;
+        self.seen_at = cpu::tsc();
         let requests = self.channel.upid(Side::Own, 0).take_requests();
         let counters = &self.channel.counters(Side::Own)[DELIVERED..][..VECTORS];
         for (vector, counter) in counters.iter().enumerate() {
@@ -145,7 +153,7 @@ impl Line {
 
     /// Answers each vector that came with the same one, once the other side has counted the answer before. More would keep
     /// the receiver in its handler for good: it goes on only where nothing is pending.
-    fn send(&self) {
+    fn send(&self, late: u64) {
         let Some(slot) = self.slot.filter(|_| self.is_open) else {
             return;
         };
@@ -155,6 +163,10 @@ impl Line {
         for (vector, sent) in sent.iter().enumerate() {
             let before = sent.load(Ordering::SeqCst);
             let is_counted = before == counted[vector].load(Ordering::SeqCst);
+            let is_late = before % LATE_EACH == LATE_EACH - 1;
+            if is_late && cpu::tsc() - self.seen_at < late {
+                continue;
+            }
             if is_counted && before < came[vector].load(Ordering::SeqCst) {
                 sent.store(before + 1, Ordering::SeqCst);
                 self.post(slot, vector);

@@ -124,6 +124,11 @@ impl Load {
                 "{line}"
             );
             ensure!(value(line, "rechecks")? == "0", "{line}");
+            // The switches of the last round: answers come between them too, not only at them.
+            ensure!(
+                value(line, "switches")?.parse::<u32>()? < self.sends / 2,
+                "{line}"
+            );
         }
         if self.nimbos_options == LOGGED {
             let lines = |part: &str| seen.console("b").filter(|line| line.contains(part)).count();
