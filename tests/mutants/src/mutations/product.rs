@@ -340,8 +340,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         DIFFERENT,
         "guest-nimbos/kernel/src/interrupts.rs",
         &[(
-            "            let _ = inbox.take_requests();\n",
-            "            let _ = inbox;\n",
+            "            let requests = inbox.take_requests();\n",
+            "            let requests = inbox.requests();\n",
         )],
     ),
     mutation(
