@@ -6,6 +6,17 @@ use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot};
 use crate::token::{Token, TokenSet};
 use crate::{Geometry, SLOTS};
 
+/// What [`Client::submit`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a server that is not notified may sleep"]
+pub struct Submitted {
+    /// The number by which [`Client::poll`] will name the call.
+    pub number: u32,
+    /// Whether the server may have stopped looking: then it wants a notification. If not, it has been notified of a
+    /// request before this one, has not come to it yet, and will find this one too.
+    pub notify: bool,
+}
+
 /// The client's end of a ring. There is one at a time for a channel.
 #[derive(Debug)]
 pub struct Client {
@@ -35,12 +46,11 @@ impl Client {
         self.free.take_any().ok_or(Full)
     }
 
-    /// Publishes a request; returns the number by which [`Self::poll`] will name the call. Notifying the server is
-    /// the caller's task.
+    /// Publishes a request. Notifying the server is the caller's task, if the result says so.
     ///
     /// There is always room: a client has as many tokens as the queue has slots, and an honest server takes a
     /// request before it completes it. (What a dishonest one finds in the slots is its own business.)
-    pub fn submit(&mut self, token: Token, opcode: u32, args: [u64; 4]) -> u32 {
+    pub fn submit(&mut self, token: Token, opcode: u32, args: [u64; 4]) -> Submitted {
         let number = token.number();
         self.mapping.write_request(
             self.request_tail,
@@ -51,9 +61,13 @@ impl Client {
             },
         );
         self.in_flight.insert(token);
-        self.request_tail = self.request_tail.wrapping_add(1);
+        let before = self.request_tail;
+        self.request_tail = before.wrapping_add(1);
         self.mapping.publish(Index::RequestTail, self.request_tail);
-        number
+        Submitted {
+            number,
+            notify: self.mapping.observe(Index::RequestHead) == before,
+        }
     }
 
     /// Takes the next completion: the call's token, with its buffer, and its result (negative errno).

@@ -21,8 +21,12 @@
 //!    Nothing there can make this crate panic, loop or touch memory outside the region.
 //! 2. Each side keeps its own indices and the states of tokens in private memory and only publishes the indices.
 //! 3. An index is published with release and observed with acquire ordering; slots are written before and read after.
+//! 4. A full fence follows each publication: the side that publishes then looks at the other's index, and at least one of
+//!    two that do so at once sees what the other has published.
 //!
-//! How the other side learns that something was published (SENDUIPI, polling) is not this crate's matter.
+//! How the other side learns that something was published (SENDUIPI, polling) is not this crate's matter. But it says when
+//! the other side needs to learn it: whoever finds that the other has yet to take an earlier item need not notify, because
+//! the taker looks again after each. So a burst is one notification, whatever the way of it costs.
 #![no_std]
 
 #[cfg(loom)]
@@ -38,7 +42,7 @@ mod sync;
 mod token;
 
 pub use call::{Call, CallError, UintrReply, errno, opcode};
-pub use client::Client;
+pub use client::{Client, Submitted};
 pub use error::{Full, OutOfBounds, RingError, WaitError};
 pub use geometry::{Geometry, GeometryError};
 pub use mapping::{Buffer, Mapping};

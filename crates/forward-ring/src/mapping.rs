@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use crate::error::OutOfBounds;
 use crate::geometry::{self, Geometry};
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Memory, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Memory, Ordering, fence};
 use crate::{SLOTS, Token};
 
 /// One of the four published indices.
@@ -69,8 +69,13 @@ impl Mapping {
         self.index(index).load(Ordering::Acquire)
     }
 
+    /// Publishes an index: tells the other side, and lets nothing that comes after be done before.
+    ///
+    /// The two sides look at each other's index after they have published their own. The fences see to it that not both
+    /// miss the other's: a producer that finds its item not taken yet knows that the consumer will look again.
     pub(crate) fn publish(&self, index: Index, value: u32) {
         self.index(index).store(value, Ordering::Release);
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn read_request(&self, position: u32) -> RequestSlot {

@@ -92,8 +92,9 @@ impl Server {
         self.mapping.buffer(token)
     }
 
-    /// Publishes a completion. Notifying the client is the caller's task.
-    pub fn complete(&mut self, token: Token, result: i64) -> Result<(), RingError> {
+    /// Publishes a completion; returns whether the client may have stopped looking. If so, notifying it is the caller's
+    /// task. If not, it has not come to an earlier completion yet, and will find this one too.
+    pub fn complete(&mut self, token: Token, result: i64) -> Result<bool, RingError> {
         let number = token.number();
         self.idle.insert(token);
         let (ours, theirs) = (
@@ -115,7 +116,7 @@ impl Server {
         self.completion_tail = ours.wrapping_add(1);
         self.mapping
             .publish(Index::CompletionTail, self.completion_tail);
-        Ok(())
+        Ok(self.mapping.observe(Index::CompletionHead) == ours)
     }
 
     /// Returns the layout.

@@ -201,7 +201,7 @@ impl Ends {
                 }
                 let token = self.reserved.remove(which.index(self.reserved.len()));
                 self.in_flight
-                    .push(self.client.submit(token, *opcode, *args));
+                    .push(self.client.submit(token, *opcode, *args).number);
                 prop_assert_eq!(self.client.in_flight(), self.in_flight.len());
                 let slot = tail(REQUEST_TAIL).wrapping_sub(1) % SLOT_COUNT;
                 vec![(REQUEST_TAIL, 4), (REQUESTS + 64 * slot as usize, 64)]
@@ -340,7 +340,7 @@ proptest! {
             let outcome = (0..rounds).try_for_each(|_| {
                 ends.reserve()?;
                 if let Some(token) = ends.reserved.pop() {
-                    ends.in_flight.push(ends.client.submit(token, opcode::NULL, [0; 4]));
+                    ends.in_flight.push(ends.client.submit(token, opcode::NULL, [0; 4]).number);
                 }
                 ends.next()?;
                 ends.complete(&which, 0);

@@ -21,7 +21,7 @@ fn a_call_goes_there_and_back_with_its_data() {
     let token = client.reserve().unwrap();
     client.buffer(&token).write(0, b"hello").unwrap();
     let (number, args) = Call::Write { fd: 1, len: 5 }.encode();
-    let id = client.submit(token, number, args);
+    let id = client.submit(token, number, args).number;
     assert_eq!(client.poll(), Ok(None));
 
     let request = server.next().unwrap().unwrap();
@@ -39,12 +39,56 @@ fn a_call_goes_there_and_back_with_its_data() {
 }
 
 #[test]
+fn a_burst_is_notified_once() {
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    // Twice, so that indices other than 0 are compared.
+    for _ in 0..2 {
+        let mut requested = Vec::new();
+        for _ in 0..SLOTS {
+            let token = client.reserve().unwrap();
+            requested.push(client.submit(token, opcode::NULL, [0; 4]).notify);
+        }
+        assert_eq!(requested.iter().filter(|&&notify| notify).count(), 1);
+        assert!(requested[0]);
+        let mut completed = Vec::new();
+        while let Some(request) = server.next().unwrap() {
+            completed.push(server.complete(request.token, 0).unwrap());
+        }
+        assert_eq!(completed.iter().filter(|&&notify| notify).count(), 1);
+        assert!(completed[0]);
+        while let Some((token, _)) = client.poll().unwrap() {
+            client.release(token);
+        }
+    }
+}
+
+#[test]
+fn who_has_taken_everything_is_notified_again() {
+    let memory = SharedMemory::smallest();
+    let (mut client, mut server) = (memory.client(), memory.server());
+    let call = |client: &mut Client| {
+        let token = client.reserve().unwrap();
+        client.submit(token, opcode::NULL, [0; 4]).notify
+    };
+    assert!(call(&mut client));
+    assert!(!call(&mut client));
+    let first = server.next().unwrap().unwrap();
+    // The second is not taken: the server will look again.
+    assert!(!call(&mut client));
+    let _second = server.next().unwrap().unwrap();
+    let _third = server.next().unwrap().unwrap();
+    assert!(call(&mut client));
+    assert!(server.complete(first.token, 0).unwrap());
+}
+
+#[test]
 fn a_client_has_as_many_calls_under_way_as_there_are_slots() {
     let memory = SharedMemory::smallest();
     let (mut client, mut server) = (memory.client(), memory.server());
     for _ in 0..SLOTS {
         let token = client.reserve().unwrap();
-        client.submit(token, opcode::NULL, [0; 4]);
+        let _ = client.submit(token, opcode::NULL, [0; 4]);
     }
     assert_eq!(client.reserve(), Err(Full));
     while let Some(request) = server.next().unwrap() {
@@ -153,7 +197,7 @@ fn a_hundred_thousand_calls_between_two_threads() {
             && let Ok(token) = client.reserve()
         {
             client.buffer(&token).write(0, &sent.to_le_bytes()).unwrap();
-            let id = client.submit(token, opcode::NULL, [sent, 0, 0, 0]);
+            let id = client.submit(token, opcode::NULL, [sent, 0, 0, 0]).number;
             assert_eq!(waiting.insert(id, sent), None);
             sent += 1;
         }
@@ -170,7 +214,7 @@ fn a_hundred_thousand_calls_between_two_threads() {
 
 fn exchange(client: &mut Client, server: &mut Server, value: u64) {
     let token = client.reserve().unwrap();
-    client.submit(token, opcode::COUNTERS, [value, 0, 0, 0]);
+    let _ = client.submit(token, opcode::COUNTERS, [value, 0, 0, 0]);
     let request = server.next().unwrap().unwrap();
     assert_eq!(request.args[0], value);
     server.complete(request.token, value as i64).unwrap();
@@ -213,7 +257,7 @@ proptest! {
                 Step::Submit(value) => match client.reserve() {
                     Ok(token) => {
                         client.buffer(&token).write(3, &value.to_le_bytes()).unwrap();
-                        let id = client.submit(token, value as u32, [value, !value, 1, 2]);
+                        let id = client.submit(token, value as u32, [value, !value, 1, 2]).number;
                         requests.push_back((id, value));
                     }
                     Err(Full) => prop_assert_eq!(client.in_flight() + taken.len(), SLOTS),
@@ -325,7 +369,7 @@ fn waiting_ends_with_the_completion_or_with_the_server() {
     let memory = SharedMemory::smallest();
     let (mut client, mut server) = (memory.client(), memory.server());
     let token = client.reserve().unwrap();
-    client.submit(token, opcode::NULL, [0; 4]);
+    let _ = client.submit(token, opcode::NULL, [0; 4]);
     let mut idled = 0;
     let (token, result) = client
         .wait(
@@ -341,7 +385,7 @@ fn waiting_ends_with_the_completion_or_with_the_server() {
         .unwrap();
     assert_eq!((result, idled), (7, 3));
 
-    client.submit(token, opcode::NULL, [0; 4]);
+    let _ = client.submit(token, opcode::NULL, [0; 4]);
     let there = Cell::new(true);
     let gone = client.wait(|| there.get(), || there.set(false));
     assert_eq!(gone, Err(WaitError::ServerGone));

@@ -110,11 +110,18 @@ impl<M: Machine> Service<M> {
             Ok(call) => self.execute(call, &request),
             Err(error) => error.errno(),
         };
-        if let Err(error) = self.ring.complete(request.token, result) {
-            self.on_ring_error(error);
-        }
+        let notify = match self.ring.complete(request.token, result) {
+            Ok(notify) => notify,
+            Err(error) => {
+                self.on_ring_error(error);
+                // Whatever is out of order, the client shall look.
+                true
+            }
+        };
         // The answer to the first UintrInit is not notified: the client polls for it.
-        if let Some(target) = target {
+        if let Some(target) = target
+            && notify
+        {
             self.counters.sent += 1;
             self.machine.notify(target.index);
         }

@@ -87,7 +87,7 @@ impl Bench {
     fn call_with(&mut self, (opcode, args): (u32, [u64; 4]), data: &[u8]) -> (Token, i64) {
         let token = self.client.reserve().unwrap();
         self.client.buffer(&token).write(0, data).unwrap();
-        self.client.submit(token, opcode, args);
+        let _ = self.client.submit(token, opcode, args);
         self.service.on_notification();
         self.client.poll().unwrap().unwrap()
     }
@@ -240,9 +240,9 @@ fn exit_is_answered_and_ends_the_service() {
     let first = bench.client.reserve().unwrap();
     let second = bench.client.reserve().unwrap();
     let (opcode, args) = Call::Exit { status: -3 }.encode();
-    bench.client.submit(first, opcode, args);
+    let _ = bench.client.submit(first, opcode, args);
     let (opcode, args) = Call::Null.encode();
-    bench.client.submit(second, opcode, args);
+    let _ = bench.client.submit(second, opcode, args);
     assert_eq!(bench.service.drain(counters::Server::MainThread), 1);
     assert_eq!(bench.service.outcome(), Some(Outcome::Exit(-3)));
     assert_eq!(bench.client.poll().unwrap().unwrap().1, 0);

@@ -5,6 +5,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use core::ptr::NonNull;
+use forward_ring::{Geometry, Mapping};
 use hv_abi::channel::{
     CLIENT_STATE_OFFSET, CLIENT_UPIDS_OFFSET, RING_OFFSET, SERVER_STATE_OFFSET,
     SERVER_UPIDS_OFFSET, STATE_ABSENT, STATE_READY, UPID_SLOT_LEN,
@@ -22,6 +24,8 @@ const SERVER_WORDS: usize = RING_OFFSET + 0x1000;
 const CLIENT_COUNTERS: usize = RING_OFFSET + 0x2000;
 const SERVER_COUNTERS: usize = RING_OFFSET + 0x3000;
 const COUNTERS: usize = 512;
+/// A ring that keeps the protocol, behind all that.
+const RING: usize = RING_OFFSET + 0x4000;
 
 /// Which word of a side.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +93,15 @@ impl Channel {
         let offset = self.pick(side, CLIENT_COUNTERS, SERVER_COUNTERS);
         // SAFETY: a page of the channel; as for the words.
         unsafe { &*self.at::<[AtomicU64; COUNTERS]>(offset) }
+    }
+
+    /// Returns a mapping of a small ring, which only that of [`Self::mapped_ring`] accesses.
+    pub fn mapped_ring(&self) -> Option<Mapping> {
+        let geometry = Geometry::for_channel(Geometry::MIN_CHANNEL_SIZE).ok()?;
+        let base = NonNull::new(self.at::<u8>(RING).cast_mut())?;
+        // SAFETY: the channel has 2 MiB at least, is mapped write-back as long as the cell lives, and nothing else of these
+        // tests lies there.
+        Some(unsafe { Mapping::new(base, geometry) })
     }
 
     /// Returns a UPID of a side.

@@ -111,18 +111,19 @@ fn reply(number: u32) -> [u8; 8] {
 }
 
 impl End<Client> {
-    /// Puts call `number` into the ring, which has room.
-    pub fn call(&mut self, number: u32) {
+    /// Puts call `number` into the ring, which has room; returns whether the server wants to be notified.
+    pub fn call(&mut self, number: u32) -> bool {
         let token = self.reserve().unwrap();
         self.buffer(&token).write(0, &data(number)).unwrap();
-        self.submit(token, number, arguments(number));
+        self.submit(token, number, arguments(number)).notify
     }
 
-    /// Puts call `number` into the ring and notifies the server.
+    /// Puts call `number` into the ring and notifies the server if it wants to be.
     pub fn call_and_notify(&mut self, number: u32) {
-        self.call(number);
-        let channel = &self.channel;
-        channel.machine.senduipi(&channel.server_upid, USER_VECTOR);
+        if self.call(number) {
+            let channel = &self.channel;
+            channel.machine.senduipi(&channel.server_upid, USER_VECTOR);
+        }
     }
 
     /// Checks that a completion is whole, and returns the number of its call.
@@ -137,8 +138,9 @@ impl End<Client> {
 }
 
 impl End<Server> {
-    /// Checks that a request is whole, completes it, and returns the number of its call.
-    pub fn serve(&mut self, request: Request) -> u32 {
+    /// Checks that a request is whole and completes it; returns the number of its call, and whether the client wants to be
+    /// notified.
+    pub fn serve(&mut self, request: Request) -> (u32, bool) {
         let number = request.opcode;
         assert_eq!(request.args, arguments(number), "the request is torn");
         let mut bytes = [0; 8];
@@ -147,7 +149,17 @@ impl End<Server> {
         self.buffer(&request.token)
             .write(0, &reply(number))
             .unwrap();
-        self.complete(request.token, number.into()).unwrap();
+        let notify = self.complete(request.token, number.into()).unwrap();
+        (number, notify)
+    }
+
+    /// Serves a request and notifies the client if it wants to be; returns the number of the call.
+    pub fn serve_and_notify(&mut self, request: Request) -> u32 {
+        let (number, notify) = self.serve(request);
+        if notify {
+            let channel = &self.channel;
+            channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
+        }
         number
     }
 }

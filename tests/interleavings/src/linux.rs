@@ -13,7 +13,7 @@ use std::sync::Arc;
 use forward_ring::Server;
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::channel::{Channel, End, USER_VECTOR};
+use crate::channel::{Channel, End};
 use crate::processor::{self, Parking, SN, STOP, UINV, WAKEUP};
 
 const TASK_RUNNING: u32 = 0;
@@ -221,13 +221,14 @@ impl Shadow {
     fn drain(&mut self) -> usize {
         let mut served = 0;
         while let Some(request) = self.server.next().unwrap() {
-            assert_eq!(self.server.serve(request), self.served);
+            let number = if self.replies {
+                self.server.serve_and_notify(request)
+            } else {
+                self.server.serve(request).0
+            };
+            assert_eq!(number, self.served);
             self.served += 1;
             served += 1;
-            if self.replies {
-                let channel = &self.server.channel;
-                channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
-            }
         }
         served
     }

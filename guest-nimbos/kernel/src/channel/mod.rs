@@ -199,8 +199,10 @@ impl Channel {
         call: Call,
     ) -> Result<(Token, i64), Errno> {
         let (opcode, arguments) = call.encode();
-        self.client.submit(token, opcode, arguments);
-        if let State::Connected(sender) = &mut self.state {
+        let submitted = self.client.submit(token, opcode, arguments);
+        if let State::Connected(sender) = &mut self.state
+            && submitted.notify
+        {
             if interrupts.logs_path() {
                 say!("path: call {opcode}, sent before {}", sender.sent());
             }

@@ -5,6 +5,7 @@
 //! The client sends, with interrupts of the server's CPU disabled and then enabled; `server_vectors` of the channel
 //! is to allow [`ALLOWED`] alone.
 
+use forward_ring::{Client, opcode};
 use hv_abi::hypercall::stat;
 use uintr::{UittEntry, ndst};
 
@@ -70,6 +71,7 @@ fn client(boot: &Boot, channel: &Channel) -> Result<(), Failure> {
         posted.sent,
         posted.dropped
     );
+    burst(boot, channel)?;
     set_phase(channel, POSTED);
     await_phase(channel, SERVED);
     expect("sent", posted.sent, 1)?;
@@ -89,6 +91,21 @@ fn client(boot: &Boot, channel: &Channel) -> Result<(), Failure> {
     set_phase(channel, REFUSED);
     expect("sent", refused.sent, 0)?;
     expect("dropped", refused.dropped, POSTS)
+}
+
+/// Calls of a client that keeps the ring's protocol, to a server that does not look: one exit for all of them.
+fn burst(boot: &Boot, channel: &Channel) -> Result<(), Failure> {
+    let mut ring = Client::new(channel.mapped_ring().ok_or(Failure::NoChannel)?);
+    let before = Counters::read(boot);
+    for _ in 0..POSTS {
+        let token = ring.reserve().map_err(|_| Failure::Late("token"))?;
+        if ring.submit(token, opcode::NULL, [0; 4]).notify {
+            user_interrupts::send(SEND_ALLOWED);
+        }
+    }
+    let burst = Counters::read(boot).since(&before);
+    report!("name=burst calls={POSTS} doorbells={}", burst.doorbells);
+    expect("doorbells", burst.doorbells, 1)
 }
 
 fn server(channel: &Channel) -> Result<(), Failure> {

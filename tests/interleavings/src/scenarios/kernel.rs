@@ -24,9 +24,7 @@ fn a_halted_kernel_is_woken_for_every_completion() {
         let mut server = channel.server();
         thread::spawn(move || {
             while let Some(request) = server.next().unwrap() {
-                server.serve(request);
-                let channel = &server.channel;
-                channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
+                server.serve_and_notify(request);
             }
         });
         nimbos.wait_for_completion().unwrap();
@@ -45,7 +43,9 @@ fn a_halted_kernel_is_woken_by_way_of_a_proxy() {
         let mut server = channel.server();
         thread::spawn(move || {
             while let Some(request) = server.next().unwrap() {
-                server.serve(request);
+                if !server.serve(request).1 {
+                    continue;
+                }
                 let channel = &server.channel;
                 channel.machine.senduipi_by_proxy(
                     &channel.client_proxy,
@@ -162,7 +162,7 @@ fn whoever_finds_a_request_finds_what_it_announces() {
             assert_eq!(upid.take_requests(), 1);
         }
         let request = server.next().unwrap().expect("the ring has the request");
-        assert_eq!(server.serve(request), 0);
+        assert_eq!(server.serve(request).0, 0);
     });
 }
 
@@ -176,10 +176,8 @@ fn a_completion_before_the_end_counts() {
         let mut server = channel.server();
         thread::spawn(move || {
             let request = server.next().unwrap().unwrap();
-            server.serve(request);
-            let channel = &server.channel;
-            channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
-            channel.leave_as_server();
+            server.serve_and_notify(request);
+            server.channel.leave_as_server();
         });
         nimbos.wait_for_completion().unwrap();
     });

@@ -17,7 +17,7 @@ fn polled_requests_are_whole_and_in_order() {
             let mut served = 0;
             for _ in 0..3 {
                 if let Some(request) = server.next().unwrap() {
-                    assert_eq!(server.serve(request), served);
+                    assert_eq!(server.serve(request).0, served);
                     served += 1;
                 }
             }
@@ -28,7 +28,7 @@ fn polled_requests_are_whole_and_in_order() {
         client.call(1);
         let (mut server, mut served) = served.join().unwrap();
         while let Some(request) = server.next().unwrap() {
-            assert_eq!(server.serve(request), served);
+            assert_eq!(server.serve(request).0, served);
             served += 1;
         }
         assert_eq!(served, 2);
@@ -49,7 +49,7 @@ fn slots_and_buffers_are_used_again() {
                         None => thread::yield_now(),
                     }
                 };
-                assert_eq!(server.serve(request), number);
+                assert_eq!(server.serve(request).0, number);
             }
         });
         let mut client = channel.client();

@@ -51,11 +51,51 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         "ring: request's head not published",
-        Harmless("only a server that starts anew reads it; the client's tokens bound the queue"),
+        LOST,
         SERVER,
         &[(
             "        self.mapping.publish(Index::RequestHead, self.request_head);\n",
             "",
+        )],
+    ),
+    mutation(
+        "ring: published without a fence",
+        LOST,
+        MAPPING,
+        &[("        fence(Ordering::SeqCst);\n", "")],
+    ),
+    mutation(
+        "ring: looks whether to notify before it publishes",
+        LOST,
+        CLIENT,
+        &[
+            (
+                "        self.mapping.publish(Index::RequestTail, self.request_tail);",
+                "        let notify = self.mapping.observe(Index::RequestHead) == before;
+        self.mapping.publish(Index::RequestTail, self.request_tail);",
+            ),
+            (
+                "            notify: self.mapping.observe(Index::RequestHead) == before,",
+                "            notify,",
+            ),
+        ],
+    ),
+    mutation(
+        "ring: a burst's first item not notified",
+        LOST,
+        CLIENT,
+        &[(
+            "observe(Index::RequestHead) == before",
+            "observe(Index::RequestHead) == before.wrapping_add(1)",
+        )],
+    ),
+    mutation(
+        "ring: a burst's first completion not notified",
+        LOST,
+        SERVER,
+        &[(
+            "Ok(self.mapping.observe(Index::CompletionHead) == ours)",
+            "Ok(self.mapping.observe(Index::CompletionHead) == ours.wrapping_add(1))",
         )],
     ),
     mutation(

@@ -89,6 +89,9 @@ fn doorbell(trial: &Trial, mode: Mode) -> Result<()> {
         value(line, "doorbells")? == "10" && value(line, "sent")? == "1",
         "{line}"
     );
+    // Ten calls of a client that keeps the ring's protocol to the same receiver.
+    let line = seen.find("a", "name=burst")?;
+    ensure!(value(line, "doorbells")? == "1", "{line}");
     let line = seen.find("a", "name=refused")?;
     ensure!(
         value(line, "sent")? == "0" && value(line, "dropped")? == "10",
