@@ -199,16 +199,17 @@ impl Channel {
         call: Call,
     ) -> Result<(Token, i64), Errno> {
         let (opcode, arguments) = call.encode();
+        // Before the request is published: a server that has not gone to sleep takes it without being notified, and a
+        // slow console would let it come twice before this kernel looks once.
+        if interrupts.logs_path() {
+            say!("path: call {opcode}, sent before {}", self.sent());
+        }
         let submitted = self.client.submit(token, opcode, arguments);
         if let State::Connected(sender) = &mut self.state
             && submitted.notify
+            && !sender.send()
         {
-            if interrupts.logs_path() {
-                say!("path: call {opcode}, sent before {}", sender.sent());
-            }
-            if !sender.send() {
-                return Err(self.fail(Failure::PostRefused));
-            }
+            return Err(self.fail(Failure::PostRefused));
         }
         self.client
             .wait(|| self.region.is_server_ready(), || interrupts.wait())
