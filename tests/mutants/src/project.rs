@@ -73,6 +73,10 @@ impl Project {
             target: target.join("build"),
             original,
         };
+        // A file that the sources have lost would be built on.
+        if project.copy.exists() {
+            fs::remove_dir_all(&project.copy)?;
+        }
         for path in SOURCES {
             project.restore(path)?;
         }
