@@ -44,8 +44,11 @@ impl Span {
             && self.end <= 1 << 48
     }
 
-    fn is_off_local_apic(self) -> bool {
-        self.common(Span::of(0xfee0_0000, 0x1000)) == 0
+    /// Local APIC and interrupt messages, and I/O APICs: a megabyte each.
+    fn is_off_apics(self) -> bool {
+        [0xfee0_0000, 0xfec0_0000]
+            .into_iter()
+            .all(|base| self.common(Span::of(base, 1 << 20)) == 0)
     }
 }
 
@@ -115,7 +118,7 @@ fn memory(system: &System) -> bool {
     !machine.is_empty()
         && machine
             .iter()
-            .all(|ram| ram.has_shape(PAGE) && ram.is_off_local_apic())
+            .all(|ram| ram.has_shape(PAGE) && ram.is_off_apics())
         && disjoint(&machine)
         && hypervisor.has_shape(LARGE)
         && channels
@@ -148,7 +151,7 @@ fn guests(system: &System) -> bool {
         !own.is_empty()
             && fits_kind
             && own.iter().all(|span| span.has_shape(PAGE))
-            && seen.iter().all(|span| span.is_off_local_apic())
+            && seen.iter().all(|span| span.is_off_apics())
             && disjoint(&seen)
     })
 }
