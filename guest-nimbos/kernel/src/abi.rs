@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: the contract between the kernel and its programs.
 //!
-//! SYSCALL: number in RAX, arguments in RDI, RSI, RDX, result in RAX (negative errno). An unknown number ends the
-//! program with status -1, as NimbOS does. `docs/interfaces.md`, "Ring", has the table.
+//! SYSCALL: number in RAX, arguments in RDI, RSI, RDX, R10, R8, R9, result in RAX (negative errno); all other registers but
+//! RCX and R11 are kept. An unknown number gives -ENOSYS, a bad address -EFAULT. `docs/nimbos.md` has the table.
 
 /// Numbers of the system calls.
 pub mod number {
@@ -14,34 +14,77 @@ pub mod number {
     pub const OPEN: u64 = 2;
     /// `close(fd)`.
     pub const CLOSE: u64 = 3;
+    /// `mmap(0, length, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory; see [`super::map`].
+    pub const MMAP: u64 = 9;
+    /// `munmap(address, length)`: gives back what one `mmap` gave, all of it.
+    pub const MUNMAP: u64 = 11;
     /// `yield()`.
     pub const YIELD: u64 = 24;
+    /// `nanosleep(*time, *remaining)`; nothing ends a sleep early, so nothing is remaining.
+    pub const NANOSLEEP: u64 = 35;
     /// `getpid()`.
     pub const GETPID: u64 = 39;
-    /// `exit(status)`.
+    /// `clone(stack)`: a thread that goes on behind the call, with result 0 and RSP = `stack`.
+    pub const CLONE: u64 = 56;
+    /// `fork()`.
+    pub const FORK: u64 = 57;
+    /// `exec(path, argv)`: `argv` is 0 or an array of strings that ends with 0.
+    pub const EXEC: u64 = 59;
+    /// `exit(status)`: ends this thread; the last one ends the process.
     pub const EXIT: u64 = 60;
+    /// `waitpid(pid, *status, options)`.
+    pub const WAITPID: u64 = 61;
+    /// `kill(pid, signal)`.
+    pub const KILL: u64 = 62;
     /// `get_time_ms()`: milliseconds since the kernel started.
     pub const GET_TIME_MS: u64 = 96;
+    /// `getppid()`.
+    pub const GETPPID: u64 = 110;
+    /// `gettid()`.
+    pub const GETTID: u64 = 186;
     /// `clock_gettime(clock, *timespec)`: time since the kernel started; the clock is ignored.
     pub const CLOCK_GETTIME: u64 = 228;
+    /// `clock_nanosleep(clock, flags, *time, *remaining)`: the clock is ignored; see [`super::TIMER_ABSTIME`].
+    pub const CLOCK_NANOSLEEP: u64 = 230;
+    /// `exit_group(status)`: ends the process.
+    pub const EXIT_GROUP: u64 = 231;
     /// `forward_null()`: a forwarded call that does nothing.
     pub const FORWARD_NULL: u64 = 500;
     /// `counters(index)`: see [`super::counter`].
     pub const COUNTERS: u64 = 501;
+    /// `process_list(*array, count)`: fills at most `count` entries of [`super::ProcessInfo`], returns how many processes
+    /// there are.
+    pub const PROCESS_LIST: u64 = 502;
 }
 
 /// Indices of the system call [`number::COUNTERS`].
 pub mod counter {
-    /// VM exits of the own cell's CPU. The query is one itself.
+    /// VM exits of the own cell's CPUs. The query is one itself for each of them.
     pub const VM_EXITS: u64 = 0;
     /// Notifications received from the channel's server.
     pub const RECEIVED: u64 = 1;
     /// Notifications sent to the channel's server.
     pub const SENT: u64 = 2;
+    /// Page frames of the cell that are free.
+    pub const FREE_FRAMES: u64 = 3;
+    /// CPUs of the cell that run.
+    pub const CPUS: u64 = 4;
     /// This plus n is the server's counter n.
     pub const SERVER_BASE: u64 = 16;
     /// VM exits of the server's cell.
     pub const SERVER_VM_EXITS: u64 = SERVER_BASE;
+}
+
+/// Arguments of the system call [`number::MMAP`], Linux's numbers.
+pub mod map {
+    /// Protection: may be read. Nothing else but [`PROT_WRITE`] besides.
+    pub const PROT_READ: u64 = 1;
+    /// Protection: may be written.
+    pub const PROT_WRITE: u64 = 2;
+    /// Flag: the process's own.
+    pub const MAP_PRIVATE: u64 = 2;
+    /// Flag: no file behind it.
+    pub const MAP_ANONYMOUS: u64 = 0x20;
 }
 
 /// Standard output: a file of the server.
@@ -49,22 +92,51 @@ pub const STDOUT: i32 = 1;
 /// Standard error: the cell's own console.
 pub const STDERR: i32 = 2;
 
+/// Flag of [`number::CLOCK_NANOSLEEP`]: the time is one of the clock, not a distance from now.
+pub const TIMER_ABSTIME: u64 = 1;
+/// Option of [`number::WAITPID`]: do not wait.
+pub const WNOHANG: u64 = 1;
+/// Highest number of a signal; each one but 0 ends a process.
+pub const MAX_SIGNAL: u64 = 64;
+/// The signal that nothing can avoid.
+pub const SIGKILL: i32 = 9;
+/// The signal of an access that is not allowed; every fault counts as one.
+pub const SIGSEGV: i32 = 11;
+/// Status of a process that signal n has ended: this plus n. (Otherwise the low byte of what it told `exit`.)
+pub const STATUS_SIGNAL: i32 = 128;
+
 /// Linux's numbers for what went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum Errno {
+    /// Not permitted.
+    NotPermitted = -1,
     /// No such file.
     NoEntry = -2,
+    /// No such process.
+    NoProcess = -3,
     /// The channel does not work, or its other side is gone.
     Io = -5,
+    /// Too many, or too long arguments; a program that is too large.
+    TooBig = -7,
+    /// Not a program.
+    NotExecutable = -8,
     /// No such open file.
     BadFile = -9,
+    /// No such child.
+    NoChild = -10,
+    /// A table is full.
+    Again = -11,
+    /// Not enough memory.
+    NoMemory = -12,
     /// An address outside the program's memory.
     Fault = -14,
     /// Invalid argument.
     Invalid = -22,
     /// A path that does not end.
     NameTooLong = -36,
+    /// No such system call.
+    NoSystemCall = -38,
 }
 
 /// Time as `clock_gettime` stores it.
@@ -75,4 +147,122 @@ pub struct TimeSpec {
     pub seconds: u64,
     /// Nanoseconds of the current second.
     pub nanoseconds: u64,
+}
+
+impl TimeSpec {
+    /// Size in memory.
+    pub const LEN: usize = 16;
+
+    /// Returns the time as it lies in memory.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.seconds.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.nanoseconds.to_le_bytes());
+        bytes
+    }
+
+    /// Returns the time that a program passes, or `None` if it is negative or has too many nanoseconds.
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Option<Self> {
+        let (seconds, nanoseconds) = bytes.split_at(8);
+        let time = Self {
+            seconds: u64::from_le_bytes(seconds.try_into().ok()?),
+            nanoseconds: u64::from_le_bytes(nanoseconds.try_into().ok()?),
+        };
+        (time.seconds <= i64::MAX as u64 && time.nanoseconds < 1_000_000_000).then_some(time)
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Activity {
+    /// One of its threads runs, or could.
+    Running = 0,
+    /// All its threads wait.
+    Waiting = 1,
+    /// It has ended, and its parent has not asked for its status yet.
+    Zombie = 2,
+}
+
+/// An entry of [`number::PROCESS_LIST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessInfo {
+    /// Number of the process.
+    pub pid: u32,
+    /// Number of its parent, 0 for init.
+    pub parent: u32,
+    /// An [`Activity`].
+    pub activity: u32,
+    /// Its threads.
+    pub threads: u32,
+    /// Ticks of the timer (1/100 s) that found it running.
+    pub cpu_ticks: u64,
+    /// Name of the program, padded with zeroes.
+    pub name: [u8; Self::NAME_LEN],
+}
+
+impl ProcessInfo {
+    /// Longest name with the zero behind it.
+    pub const NAME_LEN: usize = 16;
+    /// Size in memory.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// Returns the entry as it lies in memory.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let words = [self.pid, self.parent, self.activity, self.threads].map(u32::to_le_bytes);
+        bytes[..16].copy_from_slice(words.as_flattened());
+        bytes[16..24].copy_from_slice(&self.cpu_ticks.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.name);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_do_not_exist_are_refused() {
+        let time = |seconds, nanoseconds| {
+            TimeSpec {
+                seconds,
+                nanoseconds,
+            }
+            .to_bytes()
+        };
+        let good = TimeSpec {
+            seconds: 3,
+            nanoseconds: 999_999_999,
+        };
+        assert_eq!(TimeSpec::from_bytes(good.to_bytes()), Some(good));
+        for bad in [
+            time(0, 1_000_000_000),
+            time(u64::MAX, 0),
+            time(1 << 63, 0),
+            time(0, u64::MAX),
+        ] {
+            assert_eq!(TimeSpec::from_bytes(bad), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_lies_in_memory_as_its_fields_say() {
+        let mut name = [0; ProcessInfo::NAME_LEN];
+        name[..4].copy_from_slice(b"init");
+        let info = ProcessInfo {
+            pid: 1,
+            parent: 2,
+            activity: 3,
+            threads: 4,
+            cpu_ticks: 5,
+            name,
+        };
+        let bytes = info.to_bytes();
+        for (offset, value) in [(0, 1), (4, 2), (8, 3), (12, 4), (16, 5), (20, 0)] {
+            assert_eq!(bytes[offset..][..4], u32::to_le_bytes(value));
+        }
+        assert_eq!(&bytes[24..], &name);
+    }
 }

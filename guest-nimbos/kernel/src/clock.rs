@@ -12,11 +12,12 @@ pub struct Clock {
 
 impl Clock {
     /// Starts at the reading `tsc` of a counter of `tsc_khz`, or returns `None` if the frequency is not known (0).
-    pub fn new(tsc: u64, tsc_khz: u32) -> Option<Self> {
-        (tsc_khz != 0).then_some(Self {
-            start: tsc,
-            tsc_khz,
-        })
+    pub const fn new(tsc: u64, tsc_khz: u32) -> Option<Self> {
+        if tsc_khz == 0 {
+            return None;
+        }
+        let start = tsc;
+        Some(Self { start, tsc_khz })
     }
 
     /// Returns the milliseconds up to the reading `tsc`.
@@ -38,6 +39,21 @@ impl Clock {
     /// Returns the ticks of `1 / hertz` seconds, at least one.
     pub fn period(&self, hertz: u32) -> u64 {
         (u64::from(self.tsc_khz) * 1000 / u64::from(hertz.max(1))).max(1)
+    }
+
+    /// Returns the reading that is `time` after the reading `from`, rounded up; the last one that exists if that is
+    /// never.
+    pub fn after(&self, from: u64, time: TimeSpec) -> u64 {
+        const NANOSECONDS_PER_MILLISECOND: u128 = 1_000_000;
+        let khz = u128::from(self.tsc_khz);
+        let whole = u128::from(time.seconds) * khz * 1000;
+        let rest = (u128::from(time.nanoseconds) * khz).div_ceil(NANOSECONDS_PER_MILLISECOND);
+        u64::try_from(u128::from(from) + whole + rest).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the reading at which [`Self::time`] is `time`.
+    pub fn at(&self, time: TimeSpec) -> u64 {
+        self.after(self.start, time)
     }
 
     fn ticks(&self, tsc: u64) -> u64 {
@@ -70,6 +86,28 @@ mod tests {
         let clock = Clock::new(5, u32::MAX).unwrap();
         assert_eq!(clock.milliseconds(0), 0);
         assert!(clock.time(u64::MAX).nanoseconds < 1_000_000_000);
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let clock = Clock::new(1_000, 2_000_000).unwrap();
+        let time = |seconds, nanoseconds| TimeSpec {
+            seconds,
+            nanoseconds,
+        };
+        assert_eq!(clock.after(70, time(0, 0)), 70);
+        assert_eq!(clock.after(70, time(0, 1)), 72);
+        assert_eq!(clock.after(70, time(2, 500)), 70 + 4_000_000_000 + 1000);
+        assert_eq!(clock.after(70, time(u64::MAX, 999_999_999)), u64::MAX);
+        let odd = Clock::new(1_000, 3_333_333).unwrap();
+        for wanted in [time(0, 1), time(0, 7), time(3, 999_999_999)] {
+            let reached = odd.time(odd.at(wanted));
+            let total = |time: TimeSpec| time.seconds * 1_000_000_000 + time.nanoseconds;
+            assert!(
+                total(reached) + 1 >= total(wanted),
+                "{reached:?} {wanted:?}"
+            );
+        }
     }
 
     #[test]

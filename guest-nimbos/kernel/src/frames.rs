@@ -10,6 +10,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 pub struct FrameBitmap {
     base: u64,
     frame_count: usize,
+    /// No frame below is free.
+    first_free: usize,
     /// One bit a frame; set if it is in use.
     used: [u64; Self::MAX_FRAMES / WORD_BITS],
 }
@@ -23,6 +25,7 @@ impl FrameBitmap {
         Self {
             base: 0,
             frame_count: 0,
+            first_free: 0,
             used: [0; Self::MAX_FRAMES / WORD_BITS],
         }
     }
@@ -33,6 +36,7 @@ impl FrameBitmap {
         let frames = usize::try_from(len / PAGE_LEN).unwrap_or(usize::MAX);
         self.base = base;
         self.frame_count = frames.min(Self::MAX_FRAMES);
+        self.first_free = 0;
         self.used.fill(0);
     }
 
@@ -51,12 +55,26 @@ impl FrameBitmap {
         if count == 0 {
             return None;
         }
-        let mut run = 0;
-        for number in 0..self.frame_count {
-            run = if self.is_used(number) { 0 } else { run + 1 };
+        let (mut number, mut run) = (self.first_free, 0);
+        let mut first_free = None;
+        while number < self.frame_count {
+            if number.is_multiple_of(WORD_BITS) && self.used[number / WORD_BITS] == u64::MAX {
+                number += WORD_BITS;
+                run = 0;
+                continue;
+            }
+            if self.is_used(number) {
+                run = 0;
+            } else {
+                first_free.get_or_insert(number);
+                run += 1;
+            }
+            number += 1;
             if run == count {
-                let first = number + 1 - count;
-                (first..=number).for_each(|n| self.set(n, true));
+                let first = number - count;
+                (first..number).for_each(|n| self.set(n, true));
+                let lowest = first_free.unwrap_or(first);
+                self.first_free = if lowest == first { number } else { lowest };
                 return Some(self.address(first));
             }
         }
@@ -74,11 +92,14 @@ impl FrameBitmap {
             assert!(self.is_used(number), "frame {number} is free already");
             self.set(number, false);
         }
+        self.first_free = self.first_free.min(first as usize);
     }
 
     /// Returns the number of free frames.
     pub fn free_count(&self) -> usize {
-        (0..self.frame_count).filter(|&n| !self.is_used(n)).count()
+        // Bits of frames that do not exist stay clear.
+        let used: u32 = self.used.iter().map(|word| word.count_ones()).sum();
+        self.frame_count - used as usize
     }
 
     fn address(&self, number: usize) -> u64 {
@@ -142,6 +163,19 @@ mod tests {
             FrameBitmap::MAX_FRAMES,
             "what the bitmap cannot hold stays unused"
         );
+    }
+
+    #[test]
+    fn frames_that_come_back_are_found_again() {
+        let mut frames = bitmap(200);
+        let all: [u64; 200] = core::array::from_fn(|_| frames.allocate(1).unwrap());
+        assert_eq!((frames.allocate(1), frames.free_count()), (None, 0));
+        for address in [all[150], all[3], all[151]] {
+            frames.free(address, 1);
+        }
+        assert_eq!(frames.allocate(2), Some(all[150]));
+        assert_eq!(frames.allocate(1), Some(all[3]));
+        assert_eq!(frames.allocate(1), None);
     }
 
     #[test]

@@ -15,18 +15,33 @@ pub const APIC_ERROR: u8 = 0xf2;
 /// Spurious interrupt of the local APIC; it is not ended with an EOI.
 pub const SPURIOUS: u8 = 0xff;
 
+/// From another CPU: a thread can run, or there is something to be done before a program goes on.
+pub const RESCHEDULE: u8 = 0xf1;
+
 /// Ticks of the timer in a second.
 pub const TICKS_PER_SECOND: u32 = 100;
 
-/// The interrupt side of the kernel. An interrupt is taken in user mode or in [`Self::wait`] only, and then handled
-/// here like any other event.
+/// The interrupt side of one CPU. An interrupt is taken in user mode or in [`Self::wait`] only, and then handled here like
+/// any other event.
 pub struct Interrupts {
     apic: Apic,
-    ticks: u64,
-    /// Where the channel's server posts.
+    /// Where the channel's server posts for this CPU.
     inbox: Option<&'static Upid>,
     received: u64,
     logs_path: bool,
+}
+
+/// What an interrupt was, as far as the rest of the kernel cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The timer fired; [`Interrupts::take_tick`] and [`Interrupts::rearm`] are to be called.
+    Timer,
+    /// The channel's server has notified: there may be completions.
+    Notification,
+    /// Another CPU wants attention.
+    Reschedule,
+    /// Nothing that has consequences.
+    Nothing,
 }
 
 impl Interrupts {
@@ -34,7 +49,6 @@ impl Interrupts {
     pub fn new(apic: Apic, logs_path: bool) -> Self {
         Self {
             apic,
-            ticks: 0,
             inbox: None,
             received: 0,
             logs_path,
@@ -51,47 +65,56 @@ impl Interrupts {
         self.inbox = Some(inbox);
     }
 
-    /// Returns the ticks of the timer since the start.
-    pub fn ticks(&self) -> u64 {
-        self.ticks
-    }
-
-    /// Returns how many notifications came.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Tells whether notifications are logged.
-    pub fn logs_path(&self) -> bool {
-        self.logs_path
-    }
-
-    /// Returns the APIC ID of this CPU.
-    pub fn apic_id(&self) -> u32 {
-        self.apic.id()
-    }
-
-    /// Waits for an interrupt and handles it. Whatever the caller looked at before calling, an interrupt that came
-    /// since then ends the wait.
-    pub fn wait(&mut self) {
-        if let Some(vector) = cpu::wait_for_interrupt() {
-            self.handle(vector);
+    /// Waits for an interrupt and handles it. Whatever happened before calling, an interrupt that came since then ends the
+    /// wait.
+    pub fn wait(&mut self) -> Event {
+        match cpu::wait_for_interrupt() {
+            Some(vector) => self.handle(vector),
+            None => Event::Nothing,
         }
     }
 
     /// Handles an interrupt that the local APIC has in service.
-    pub fn handle(&mut self, vector: u8) {
-        match vector {
-            TIMER => {
-                self.ticks += 1;
-                self.apic.next_tick();
+    pub fn handle(&mut self, vector: u8) -> Event {
+        let event = match vector {
+            NOTIFICATION => {
+                self.take_notification();
+                Event::Notification
             }
-            NOTIFICATION => self.take_notification(),
-            APIC_ERROR => say!("local APIC error {:#x}", self.apic.take_errors()),
-            SPURIOUS => return,
-            vector => say!("unexpected interrupt {vector:#x}"),
-        }
+            TIMER => Event::Timer,
+            RESCHEDULE => Event::Reschedule,
+            APIC_ERROR => {
+                say!("local APIC error {:#x}", self.apic.take_errors());
+                Event::Nothing
+            }
+            SPURIOUS => return Event::Nothing,
+            vector => {
+                say!("unexpected interrupt {vector:#x}");
+                Event::Nothing
+            }
+        };
         self.apic.end_of_interrupt();
+        event
+    }
+
+    /// Tells whether a tick is due at the reading `now`; see [`Apic::take_tick`].
+    pub fn take_tick(&mut self, now: u64) -> bool {
+        self.apic.take_tick(now)
+    }
+
+    /// Arms the timer for the next tick or for `deadline`, whichever comes first.
+    pub fn rearm(&mut self, deadline: u64) {
+        self.apic.rearm(deadline);
+    }
+
+    /// Sees to it that the timer fires at `deadline` at the latest.
+    pub fn fire_by(&mut self, deadline: u64) {
+        self.apic.fire_by(deadline);
+    }
+
+    /// Sends [`RESCHEDULE`] to the CPU with `apic_id`.
+    pub fn send_reschedule(&mut self, apic_id: u32) {
+        self.apic.send_interrupt(apic_id, RESCHEDULE);
     }
 
     /// Makes the inbox ready for the next notification; what it announces is found in the ring, afterwards.

@@ -15,6 +15,7 @@ pub mod frames;
 mod fuzz;
 pub mod layout;
 pub mod program;
+pub mod queue;
 pub mod reply;
 pub mod stack;
 pub mod user_memory;

@@ -6,14 +6,15 @@
 //! [`kernel_main`]. That sets the machine up and runs the program that the command line names:
 //!
 //! ```text
-//! kernel_main -> process::Process::load     program from the initial ramdisk, own address space
-//!             -> kernel::Kernel::run        loop: user mode -> trap -> one handler
-//!                  -> syscall::dispatch     local calls
-//!                       -> channel::Channel calls that the channel's server serves
+//! kernel_main -> kernel::start             init from the initial ramdisk: process, thread, own address space
+//!             -> kernel::run               loop of a CPU: next thread -> user mode -> trap -> one handler
+//!                  -> syscall::dispatch    what the kernel does itself, at once or when a thread has waited
+//!                       -> kernel::forward calls that the channel's server serves
 //! ```
 //!
-//! There is one CPU and no concurrency: interrupts are enabled in user mode and in the idle loop only, and both give
-//! an interrupt back to the caller as a value. What is pure logic lies in the library beside this binary.
+//! There is no kernel stack for a thread: a thread that waits is a state in a table, and whatever it waits for finishes its
+//! call. Interrupts are enabled in user mode and in the idle loop only, and both give an interrupt back to the caller as a
+//! value. What is pure logic lies in the library beside this binary.
 #![no_std]
 #![no_main]
 
@@ -27,14 +28,15 @@ mod boot;
 mod channel;
 mod interrupts;
 mod kernel;
+mod load;
 mod memory;
 mod panic;
 mod process;
 mod syscall;
+mod thread;
 mod user_space;
 
 use boot::Boot;
-use kernel::Kernel;
 
 /// Runs the kernel; [`arch::entry`] calls it once, on the boot CPU.
 fn kernel_main(boot: Boot) -> ! {
@@ -44,9 +46,5 @@ fn kernel_main(boot: Boot) -> ! {
         env!("CARGO_PKG_VERSION"),
         boot.name()
     );
-    let mut kernel = Kernel::start(&boot);
-    let status = kernel.run_init(&boot);
-    kernel.tell_exit(status);
-    say!("init exited with status {status}");
-    arch::cpu::halt_forever()
+    kernel::run(kernel::start(&boot))
 }

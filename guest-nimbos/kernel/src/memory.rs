@@ -2,23 +2,34 @@
 //! Page frames of the cell's main memory, owned.
 #![expect(unsafe_code, reason = "makes slices of page frames")]
 
+use core::marker::PhantomData;
+use core::num::NonZeroU64;
+use core::ops::{Deref, DerefMut};
+
 use nimbos::frames::FrameBitmap;
 use nimbos::layout::{PAGE_LEN, page_align_down, page_align_up};
 use spin::Mutex;
 
-use crate::arch::image;
+use crate::arch::{copy, image};
 use crate::boot::{BOOT_AREA_LEN, Boot};
 
 static FRAMES: Mutex<FrameBitmap> = Mutex::new(FrameBitmap::empty());
 
 /// Some page frames in a row. Whoever has them is their only owner; dropped, they are free again.
 ///
-/// A program uses its frames through mappings of its own while it runs. Kernel code does not run then, so the slices
-/// below are alone while they exist.
+/// A program uses its frames through mappings of its own, on any CPU, at any time. So the slices below are for frames that are
+/// not mapped in an address space that a CPU may have active; [`Self::pointer`] is for the others.
 #[derive(Debug)]
 pub struct Pages {
-    address: u64,
+    address: NonZeroU64,
     count: usize,
+}
+
+/// An object in pages of its own.
+#[derive(Debug)]
+pub struct PageBox<T> {
+    pages: Pages,
+    object: PhantomData<T>,
 }
 
 /// Takes over the main memory but for the boot area, the kernel's image and the archive of programs.
@@ -40,9 +51,9 @@ pub fn init(boot: &Boot) {
     }
 }
 
-/// Returns the bytes that are free.
-pub fn free_bytes() -> u64 {
-    FRAMES.lock().free_count() as u64 * PAGE_LEN
+/// Returns the page frames that are free.
+pub fn free_frames() -> usize {
+    FRAMES.lock().free_count()
 }
 
 /// Returns the archive of programs, if there is one and it lies in the cell's memory.
@@ -64,32 +75,52 @@ pub fn archive(boot: &Boot) -> Option<&'static [u8]> {
 impl Pages {
     /// Takes `count` frames in a row, filled with zeroes.
     pub fn allocate(count: usize) -> Option<Self> {
-        let address = FRAMES.lock().allocate(count)?;
-        let mut pages = Self { address, count };
-        pages.bytes_mut().fill(0);
+        let pages = Self::uninitialized(count)?;
+        let words = pages.len() / size_of::<u64>();
+        // SAFETY: the frames are this object's, and nothing refers to them yet.
+        unsafe { copy::clear(pages.pointer(), words) };
         Some(pages)
+    }
+
+    /// Returns new frames with the same content, as far as that holds still.
+    pub fn duplicate(&self) -> Option<Self> {
+        let pages = Self::uninitialized(self.count)?;
+        // SAFETY: both are frames of objects of their own, of the same number; nothing refers to the new ones yet, and whoever
+        // has a slice of the old ones has borrowed this object.
+        unsafe { copy::copy(pages.pointer(), self.pointer(), self.len()) };
+        Some(pages)
+    }
+
+    fn uninitialized(count: usize) -> Option<Self> {
+        let address = NonZeroU64::new(FRAMES.lock().allocate(count)?)?;
+        Some(Self { address, count })
     }
 
     /// Returns the address of the first frame.
     pub fn address(&self) -> u64 {
-        self.address
+        self.address.get()
+    }
+
+    /// Returns where the content is, for access by [`crate::arch::copy`].
+    pub fn pointer(&self) -> *mut u8 {
+        pointer(self.address())
     }
 
     /// Returns the content.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the frames are this object's alone, and mapped as ordinary memory at their addresses.
-        unsafe { core::slice::from_raw_parts(pointer(self.address), self.len()) }
+        unsafe { core::slice::from_raw_parts(self.pointer(), self.len()) }
     }
 
     /// Returns the content, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as for `bytes`.
-        unsafe { core::slice::from_raw_parts_mut(pointer(self.address), self.len()) }
+        unsafe { core::slice::from_raw_parts_mut(self.pointer(), self.len()) }
     }
 
     /// Gives up ownership without freeing the frames, and returns the address of the first.
     pub fn leak(self) -> u64 {
-        let address = self.address;
+        let address = self.address();
         core::mem::forget(self);
         address
     }
@@ -99,17 +130,58 @@ impl Pages {
     /// # Safety
     /// `address` comes from `leak` of a single frame, and this is done once.
     pub unsafe fn from_leaked(address: u64) -> Self {
+        let address = NonZeroU64::new(address).expect("no frame is at address 0");
         Self { address, count: 1 }
     }
 
-    fn len(&self) -> usize {
+    /// Returns the length in bytes.
+    pub fn len(&self) -> usize {
         self.count * PAGE_LEN as usize
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        FRAMES.lock().free(self.address, self.count);
+        FRAMES.lock().free(self.address(), self.count);
+    }
+}
+
+impl<T> PageBox<T> {
+    const IS_ALIGNED: () = assert!(align_of::<T>() <= PAGE_LEN as usize);
+
+    /// Puts an object into pages of its own, or returns `None` if there is no memory.
+    pub fn new(object: T) -> Option<Self> {
+        () = Self::IS_ALIGNED;
+        let pages = Pages::allocate(size_of::<T>().div_ceil(PAGE_LEN as usize).max(1))?;
+        // SAFETY: the pages are large enough, aligned and this box's alone.
+        unsafe { pages.pointer().cast::<T>().write(object) };
+        Some(Self {
+            pages,
+            object: PhantomData,
+        })
+    }
+}
+
+impl<T> Deref for PageBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: `new` put the object there, and it is borrowed with the box.
+        unsafe { &*self.pages.pointer().cast::<T>() }
+    }
+}
+
+impl<T> DerefMut for PageBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.pages.pointer().cast::<T>() }
+    }
+}
+
+impl<T> Drop for PageBox<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` put the object there; nobody uses it after the box.
+        unsafe { self.pages.pointer().cast::<T>().drop_in_place() };
     }
 }
 

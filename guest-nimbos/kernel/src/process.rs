@@ -1,122 +1,178 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A process: a program with its memory and registers.
-#![expect(unsafe_code, reason = "runs user code")]
+//! Processes: the table.
 
-use core::fmt;
+use core::ops::{Index, IndexMut};
 
-use nimbos::archive::{self, ArchiveError};
-use nimbos::command_line::Init;
-use nimbos::layout::{USER_END, USER_STACK_BOTTOM, USER_START};
-use nimbos::program::{Program, ProgramError};
-use nimbos::stack;
-use nimbos::user_memory::Rights;
+use nimbos::abi::ProcessInfo;
 
-use crate::arch::paging::OutOfMemory;
-use crate::arch::trap::{Trap, UserContext};
+use crate::memory::PageBox;
 use crate::user_space::UserSpace;
+
+/// Most processes, those that have ended and were not waited for included.
+pub const MAX_PROCESSES: usize = 64;
+/// Number of the first process for programs.
+pub const INIT_ID: u32 = 1;
+
+/// The number of a process in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessNo(u8);
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// The entry is free.
+    Free,
+    /// It has threads.
+    Alive,
+    /// It has ended with a status that its parent has not asked for.
+    Zombie {
+        /// The status.
+        status: i32,
+    },
+}
 
 /// A process.
 #[derive(Debug)]
 pub struct Process {
-    id: u32,
-    context: UserContext,
-    space: UserSpace,
+    /// Its number for programs.
+    pub id: u32,
+    /// Its parent's number for programs, 0 for init.
+    pub parent: u32,
+    /// What it does.
+    pub life: Life,
+    /// How many threads it has.
+    pub threads: u32,
+    /// It ends with this status as soon as it has no threads.
+    pub ending: Option<i32>,
+    /// Name of its program, padded with zeroes.
+    pub name: [u8; ProcessInfo::NAME_LEN],
+    /// Ticks of the timer that found it running.
+    pub cpu_ticks: u64,
+    /// Its memory, as long as it is alive.
+    pub space: Option<PageBox<UserSpace>>,
 }
 
-/// Why a program cannot be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadError {
-    /// It cannot be taken out of the archive.
-    Archive(ArchiveError),
-    /// The file is not a program.
-    Program(ProgramError),
-    /// There is not enough memory.
-    OutOfMemory,
-    /// The arguments do not fit on the stack.
-    ArgumentsTooLong,
+/// All processes.
+#[derive(Debug)]
+pub struct Processes {
+    entries: [Process; MAX_PROCESSES],
+}
+
+impl Processes {
+    /// Returns a table without processes.
+    pub const fn new() -> Self {
+        Self {
+            entries: [const { Process::free() }; MAX_PROCESSES],
+        }
+    }
+
+    /// Finds a free entry.
+    pub fn find_free(&self) -> Option<ProcessNo> {
+        self.find(|process| process.life == Life::Free)
+    }
+
+    /// Finds a process, alive or not, by its number for programs.
+    pub fn find_id(&self, id: u32) -> Option<ProcessNo> {
+        self.find(|process| process.life != Life::Free && process.id == id)
+    }
+
+    /// Finds an entry.
+    pub fn find(&self, is_it: impl FnMut(&Process) -> bool) -> Option<ProcessNo> {
+        let number = self.entries.iter().position(is_it)?;
+        Some(ProcessNo(number as u8))
+    }
+
+    /// Returns all processes, alive or not, with their numbers.
+    pub fn all(&self) -> impl Iterator<Item = (ProcessNo, &Process)> {
+        let numbers = (0..MAX_PROCESSES as u8).map(ProcessNo);
+        numbers
+            .zip(&self.entries)
+            .filter(|(_, process)| process.life != Life::Free)
+    }
+
+    /// Returns the entries of all processes, to be changed.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.entries
+            .iter_mut()
+            .filter(|process| process.life != Life::Free)
+    }
 }
 
 impl Process {
-    /// Loads a program from the archive.
-    pub fn load(id: u32, archive: &[u8], init: &Init<'_>) -> Result<Self, LoadError> {
-        let file = archive::find(archive, init.name)?;
-        let program = Program::parse(file)?;
-        let mut space = UserSpace::new()?;
-        for segment in program.segments() {
-            let (start, end) = segment.pages();
-            let memory = space.add(start, end, segment.rights)?;
-            let offset = (segment.address - start) as usize;
-            memory[offset..][..segment.data.len()].copy_from_slice(segment.data);
+    const fn free() -> Self {
+        Self {
+            id: 0,
+            parent: 0,
+            life: Life::Free,
+            threads: 0,
+            ending: None,
+            name: [0; ProcessInfo::NAME_LEN],
+            cpu_ticks: 0,
+            space: None,
         }
-        let memory = space.add(USER_STACK_BOTTOM, USER_END, Rights::Write)?;
-        let stack_pointer = stack::put_arguments(memory, USER_END, init.arguments())
-            .ok_or(LoadError::ArgumentsTooLong)?;
-        Ok(Self {
+    }
+
+    /// Returns a process that has no threads yet.
+    pub fn new(id: u32, parent: u32, name: [u8; ProcessInfo::NAME_LEN]) -> Self {
+        Self {
             id,
-            context: UserContext::new(program.entry, stack_pointer),
-            space,
-        })
+            parent,
+            life: Life::Alive,
+            name,
+            ..Self::free()
+        }
     }
 
-    /// Returns the process's number.
-    pub fn id(&self) -> u32 {
-        self.id
+    /// Makes the entry free, and gives back what the process had.
+    pub fn clear(&mut self) {
+        *self = Self::free();
     }
 
-    /// Returns the process's memory.
+    /// Returns the memory.
+    ///
+    /// # Panics
+    /// If the process is not alive.
     pub fn space(&self) -> &UserSpace {
-        &self.space
+        self.space.as_ref().expect("the process is alive")
     }
 
-    /// Returns the process's memory, to be changed.
+    /// Returns the memory, to be changed.
+    ///
+    /// # Panics
+    /// If the process is not alive.
     pub fn space_mut(&mut self) -> &mut UserSpace {
-        &mut self.space
-    }
-
-    /// Sets what its system call returns.
-    pub fn set_result(&mut self, result: i64) {
-        self.context.set_result(result);
-    }
-
-    /// Runs the process until the next trap, or returns `None` if it would go on outside user space. (It gets there
-    /// by a jump that ends in a page fault, or by SYSCALL as the last instruction of user space.)
-    pub fn run(&mut self) -> Option<Trap> {
-        if !(USER_START..USER_END).contains(&self.context.rip()) {
-            return None;
-        }
-        self.space.activate();
-        // SAFETY: the active address space is this process's, which `UserSpace` keeps to its own frames, and RIP has
-        // been checked.
-        Some(unsafe { self.context.run() })
+        self.space.as_mut().expect("the process is alive")
     }
 }
 
-impl From<ArchiveError> for LoadError {
-    fn from(error: ArchiveError) -> Self {
-        Self::Archive(error)
+impl ProcessNo {
+    /// The entry at the beginning.
+    pub const FIRST: Self = Self(0);
+
+    fn index(self) -> usize {
+        self.0.into()
     }
 }
 
-impl From<ProgramError> for LoadError {
-    fn from(error: ProgramError) -> Self {
-        Self::Program(error)
+impl Index<ProcessNo> for Processes {
+    type Output = Process;
+
+    fn index(&self, number: ProcessNo) -> &Process {
+        &self.entries[number.index()]
     }
 }
 
-impl From<OutOfMemory> for LoadError {
-    fn from(_: OutOfMemory) -> Self {
-        Self::OutOfMemory
+impl IndexMut<ProcessNo> for Processes {
+    fn index_mut(&mut self, number: ProcessNo) -> &mut Process {
+        &mut self.entries[number.index()]
     }
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Archive(ArchiveError::NotFound) => f.write_str("not in the archive"),
-            Self::Archive(error) => write!(f, "the archive is damaged: {error:?}"),
-            Self::Program(error) => write!(f, "not a program: {error:?}"),
-            Self::OutOfMemory => f.write_str("not enough memory"),
-            Self::ArgumentsTooLong => f.write_str("the arguments do not fit on the stack"),
-        }
-    }
+/// Returns the name of the program at `path`: what stands behind the last slash, cut where it is too long.
+pub fn program_name(path: &[u8]) -> [u8; ProcessInfo::NAME_LEN] {
+    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    let len = last.len().min(ProcessInfo::NAME_LEN - 1);
+    let mut name = [0; ProcessInfo::NAME_LEN];
+    name[..len].copy_from_slice(&last[..len]);
+    name
 }

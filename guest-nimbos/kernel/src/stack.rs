@@ -13,7 +13,7 @@ const FIXED_WORDS: usize = 5;
 pub fn put_arguments<'a>(
     stack: &mut [u8],
     top: u64,
-    arguments: impl Iterator<Item = &'a str> + Clone,
+    arguments: impl Iterator<Item = &'a [u8]> + Clone,
 ) -> Option<u64> {
     let (mut count, mut strings_len) = (0, 0);
     for argument in arguments.clone() {
@@ -37,7 +37,7 @@ pub fn put_arguments<'a>(
     let mut offset = 0;
     for argument in arguments {
         put(bottom + (words_len + offset) as u64);
-        strings[offset..][..argument.len()].copy_from_slice(argument.as_bytes());
+        strings[offset..][..argument.len()].copy_from_slice(argument);
         offset += argument.len() + 1;
     }
     Some(bottom)
@@ -58,7 +58,7 @@ mod tests {
     fn the_arguments_are_found_from_the_stack_pointer() {
         let mut stack = [0xaa; 256];
         let arguments = ["demo", "", "two"];
-        let rsp = put_arguments(&mut stack, TOP, arguments.into_iter()).unwrap();
+        let rsp = put_arguments(&mut stack, TOP, arguments.map(str::as_bytes).into_iter()).unwrap();
         assert_eq!(rsp % 16, 0);
         assert_eq!(word(&stack, rsp), 3);
         for (i, argument) in arguments.into_iter().enumerate() {
@@ -75,9 +75,12 @@ mod tests {
 
     #[test]
     fn arguments_that_do_not_fit_are_refused() {
-        assert!(put_arguments(&mut [0; 32], TOP, [""; 1].into_iter()).is_none());
-        assert!(put_arguments(&mut [0; 64], TOP, ["0123456789abcdef"; 2].into_iter()).is_none());
-        assert!(put_arguments(&mut [0; 64], 32, ["a"].into_iter()).is_none());
-        assert!(put_arguments(&mut [0; 64], TOP, ["a"].into_iter()).is_some());
+        let put = |stack: &mut [u8], top, arguments: &[&str]| {
+            put_arguments(stack, top, arguments.iter().map(|text| text.as_bytes()))
+        };
+        assert!(put(&mut [0; 32], TOP, &[""]).is_none());
+        assert!(put(&mut [0; 64], TOP, &["0123456789abcdef"; 2]).is_none());
+        assert!(put(&mut [0; 64], 32, &["a"]).is_none());
+        assert!(put(&mut [0; 64], TOP, &["a"]).is_some());
     }
 }

@@ -3,208 +3,200 @@
 
 use forward_ring::Call;
 use hv_abi::hypercall::errno;
-use nimbos::abi::{Errno, STDERR, TimeSpec, counter, number};
+use nimbos::abi::{Errno, STDERR, counter, number};
 use nimbos::layout::PAGE_LEN;
 use nimbos::reply::{clipped, file_descriptor};
+use nimbos::user_memory::Access;
 
-use crate::arch::{cpu, hypercall};
+use crate::arch::cpu;
 use crate::channel::Channel;
 use crate::console;
-use crate::interrupts::Interrupts;
-use crate::kernel::{KILLED, Kernel};
-use crate::process::Process;
+use crate::kernel::forward::{Forwarded, Input, Output, Receipt};
+use crate::kernel::{Kernel, Outcome};
+use crate::memory;
+use crate::thread::ThreadNo;
 
-/// Longest path, with its NUL; Linux's PATH_MAX. No buffer is smaller.
-const MAX_PATH: usize = 4096;
+/// Bytes that are printed together.
+const CONSOLE_PIECE: usize = 128;
 
-/// What becomes of the process that made the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It goes on with this result.
-    Return(i64),
-    /// It ends with this status.
-    Exit(i32),
-}
-
-/// Does a system call.
-pub fn dispatch(
-    kernel: &mut Kernel,
-    process: &mut Process,
-    number: u64,
-    args: [u64; 3],
-) -> Outcome {
-    let result = match number {
-        number::READ => read(kernel, process, args),
-        number::WRITE => write(kernel, process, args),
-        number::OPEN => open(kernel, process, args),
-        number::CLOSE => close(kernel, args),
-        // The only process runs on.
-        number::YIELD => Ok(0),
-        number::GETPID => Ok(process.id().into()),
-        number::EXIT => return Outcome::Exit(args[0] as i32),
-        number::GET_TIME_MS => Ok(kernel.clock.milliseconds(cpu::tsc()) as i64),
-        number::CLOCK_GETTIME => clock_gettime(kernel, process, args),
-        number::FORWARD_NULL => forward(kernel, Call::Null, 0),
-        number::COUNTERS => counters(kernel, args),
-        unknown => {
-            say!("process {} killed: no system call {unknown}", process.id());
-            return Outcome::Exit(KILLED);
+/// Does the system call of a thread, which runs.
+pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
+    let context = kernel.threads[thread].context();
+    let result = match context.call_number() {
+        number::READ => read(kernel, thread),
+        number::WRITE => write(kernel, thread),
+        number::OPEN => open(kernel, thread),
+        number::CLOSE => close(kernel, thread),
+        number::MMAP => {
+            let arguments = context.arguments();
+            kernel.mmap(thread, arguments).map(Outcome::Return)
         }
+        number::MUNMAP => {
+            let arguments = context.arguments();
+            kernel.munmap(thread, arguments)
+        }
+        number::YIELD => return Outcome::Yield,
+        number::NANOSLEEP => {
+            let arguments = context.arguments();
+            kernel.nanosleep(thread, arguments)
+        }
+        number::GETPID => return Outcome::Return(kernel.process_of(thread).id.into()),
+        number::CLONE => {
+            let arguments = context.arguments();
+            kernel.clone_thread(thread, arguments).map(Outcome::Return)
+        }
+        number::FORK => kernel.fork(thread).map(Outcome::Return),
+        number::EXEC => {
+            let arguments = context.arguments();
+            return kernel.exec(thread, arguments);
+        }
+        number::EXIT => {
+            let arguments = context.arguments();
+            return kernel.exit(thread, arguments);
+        }
+        number::WAITPID => {
+            let arguments = context.arguments();
+            kernel.waitpid(thread, arguments)
+        }
+        number::KILL => {
+            let arguments = context.arguments();
+            kernel.kill(thread, arguments)
+        }
+        number::GET_TIME_MS => {
+            return Outcome::Return(kernel.clock.milliseconds(cpu::tsc()) as i64);
+        }
+        number::GETPPID => return Outcome::Return(kernel.process_of(thread).parent.into()),
+        number::GETTID => return Outcome::Return(kernel.threads[thread].id.into()),
+        number::CLOCK_GETTIME => clock_gettime(kernel, thread),
+        number::CLOCK_NANOSLEEP => {
+            let arguments = context.arguments();
+            kernel.clock_nanosleep(thread, arguments)
+        }
+        number::EXIT_GROUP => {
+            let arguments = context.arguments();
+            return kernel.exit_group(thread, arguments);
+        }
+        number::FORWARD_NULL => {
+            return kernel.forward(thread, Forwarded::plain(Call::Null, 0));
+        }
+        number::COUNTERS => counters(kernel, thread),
+        number::PROCESS_LIST => {
+            let arguments = context.arguments();
+            kernel.process_list(thread, arguments).map(Outcome::Return)
+        }
+        _ => Err(Errno::NoSystemCall),
     };
-    Outcome::Return(result.unwrap_or_else(|errno| errno as i64))
+    result.unwrap_or_else(|errno| Outcome::Return(errno as i64))
 }
 
-fn read(
-    kernel: &mut Kernel,
-    process: &mut Process,
-    [fd, address, len]: [u64; 3],
-) -> Result<i64, Errno> {
+fn read(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [fd, address, len] = kernel.threads[thread].context().arguments();
     let fd = remote_file(fd)?;
-    let (interrupts, channel) = forwarding(kernel)?;
-    let len = clipped(len, channel.buffer_len());
-    process.space().check_writable(address, len)?;
-    let call = Call::Read {
-        fd,
-        len: len as u32,
-    };
-    let mut copied = Ok(());
-    let result = channel.call_with(
-        interrupts,
-        call,
-        len as i64,
-        |_| (),
-        |buffer, count| {
-            let count = usize::try_from(count).unwrap_or(0);
-            copied = process.space_mut().fill(address, count, |offset, part| {
-                buffer
-                    .read(offset, part)
-                    .expect("the count is at most the buffer's length");
-            });
+    let len = clipped(len, kernel.buffer_len());
+    let space = kernel.process_of(thread).space();
+    space.check(address, len, Access::Write)?;
+    let forwarded = Forwarded {
+        call: Call::Read {
+            fd,
+            len: len as u32,
         },
-    )?;
-    copied.map(|()| result)
+        input: Input::Nothing,
+        receipt: Receipt {
+            most: len as i64,
+            output: Output::Bytes { address },
+        },
+    };
+    Ok(kernel.forward(thread, forwarded))
 }
 
-fn write(
-    kernel: &mut Kernel,
-    process: &Process,
-    [fd, address, len]: [u64; 3],
-) -> Result<i64, Errno> {
+fn write(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [fd, address, len] = kernel.threads[thread].context().arguments();
     let fd = file_descriptor(fd)?;
     if fd == STDERR {
-        return write_console(process, address, len);
+        return write_console(kernel, thread, address, len).map(Outcome::Return);
     }
-    let (interrupts, channel) = forwarding(kernel)?;
-    let len = clipped(len, channel.buffer_len());
-    let parts = process.space().read_parts(address, len)?;
-    let call = Call::Write {
-        fd,
-        len: len as u32,
-    };
-    channel.call_with(
-        interrupts,
-        call,
-        len as i64,
-        |buffer| {
-            let mut offset = 0;
-            for part in parts {
-                buffer
-                    .write(offset, part)
-                    .expect("the parts are at most the buffer's length");
-                offset += part.len();
-            }
+    let len = clipped(len, kernel.buffer_len());
+    let space = kernel.process_of(thread).space();
+    space.check(address, len, Access::Read)?;
+    let len = len as u32;
+    let forwarded = Forwarded {
+        call: Call::Write { fd, len },
+        input: Input::Bytes { address, len },
+        receipt: Receipt {
+            most: len.into(),
+            output: Output::Nothing,
         },
-        |_, _| (),
-    )
+    };
+    Ok(kernel.forward(thread, forwarded))
 }
 
-fn write_console(process: &Process, address: u64, len: u64) -> Result<i64, Errno> {
+fn write_console(kernel: &Kernel, thread: ThreadNo, address: u64, len: u64) -> Result<i64, Errno> {
     let len = clipped(len, PAGE_LEN as usize);
-    process
-        .space()
-        .read_parts(address, len)?
-        .for_each(console::write);
+    let space = kernel.process_of(thread).space();
+    space.check(address, len, Access::Read)?;
+    let mut piece = [0; CONSOLE_PIECE];
+    let mut done = 0;
+    while done < len {
+        let piece = &mut piece[..CONSOLE_PIECE.min(len - done)];
+        space.read(address + done as u64, piece)?;
+        console::write(piece);
+        done += piece.len();
+    }
     Ok(len as i64)
 }
 
-fn open(
-    kernel: &mut Kernel,
-    process: &Process,
-    [address, flags, mode]: [u64; 3],
-) -> Result<i64, Errno> {
-    let mut path = [0; MAX_PATH];
-    let path_len = process.space().read_string(address, &mut path)?;
-    let call = Call::Open {
-        path_len: path_len as u32,
-        flags: flags as i32,
-        mode: mode as u32,
+fn open(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [address, flags, mode] = kernel.threads[thread].context().arguments();
+    let forwarded = Forwarded {
+        call: Call::Open {
+            path_len: 0,
+            flags: flags as i32,
+            mode: mode as u32,
+        },
+        input: Input::Path { address },
+        receipt: Receipt {
+            most: i32::MAX.into(),
+            output: Output::File,
+        },
     };
-    let (interrupts, channel) = forwarding(kernel)?;
-    channel.call_with(
-        interrupts,
-        call,
-        i32::MAX.into(),
-        |buffer| {
-            buffer
-                .write(0, &path[..path_len])
-                .expect("a path fits into a buffer")
-        },
-        |_, _| (),
-    )
+    Ok(kernel.forward(thread, forwarded))
 }
 
-fn close(kernel: &mut Kernel, [fd, ..]: [u64; 3]) -> Result<i64, Errno> {
+fn close(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [fd] = kernel.threads[thread].context().arguments();
     let fd = remote_file(fd)?;
-    forward(kernel, Call::Close { fd }, 0)
+    Ok(kernel.forward(thread, Forwarded::plain(Call::Close { fd }, 0)))
 }
 
-fn clock_gettime(
-    kernel: &Kernel,
-    process: &mut Process,
-    [_, address, _]: [u64; 3],
-) -> Result<i64, Errno> {
-    let TimeSpec {
-        seconds,
-        nanoseconds,
-    } = kernel.clock.time(cpu::tsc());
-    let mut bytes = [0; size_of::<TimeSpec>()];
-    bytes[..8].copy_from_slice(&seconds.to_le_bytes());
-    bytes[8..].copy_from_slice(&nanoseconds.to_le_bytes());
-    process.space_mut().write(address, &bytes)?;
-    Ok(0)
+fn clock_gettime(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [_, address] = kernel.threads[thread].context().arguments();
+    let bytes = kernel.clock.time(cpu::tsc()).to_bytes();
+    let process = kernel.threads[thread].process;
+    let space = kernel.processes[process].space_mut();
+    space.write(address, &bytes)?;
+    Ok(Outcome::Return(0))
 }
 
-fn counters(kernel: &mut Kernel, [index, ..]: [u64; 3]) -> Result<i64, Errno> {
-    match index {
-        counter::VM_EXITS => match vm_exits(kernel) {
-            errno::ENOENT => Err(Errno::NoEntry),
-            count if count < 0 => Err(Errno::Invalid),
-            count => Ok(count),
+fn counters(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [index] = kernel.threads[thread].context().arguments();
+    let value = match index {
+        counter::VM_EXITS => match kernel.vm_exits() {
+            errno::ENOENT => return Err(Errno::NoEntry),
+            count if count < 0 => return Err(Errno::Invalid),
+            count => count,
         },
-        counter::RECEIVED => Ok(kernel.interrupts.received() as i64),
-        counter::SENT => Ok(kernel.channel.as_ref().map_or(0, Channel::sent) as i64),
+        counter::RECEIVED => kernel.received() as i64,
+        counter::SENT => kernel.channel.as_ref().map_or(0, Channel::sent) as i64,
+        counter::FREE_FRAMES => memory::free_frames() as i64,
+        counter::CPUS => kernel.cpu_count() as i64,
         counter::SERVER_BASE.. => {
             let index = index - counter::SERVER_BASE;
-            forward(kernel, Call::Counters { index }, i64::MAX)
+            let forwarded = Forwarded::plain(Call::Counters { index }, i64::MAX);
+            return Ok(kernel.forward(thread, forwarded));
         }
-        _ => Err(Errno::Invalid),
-    }
-}
-
-fn vm_exits(kernel: &Kernel) -> i64 {
-    hypercall::vm_exits(kernel.features, kernel.interrupts.apic_id())
-}
-
-/// Makes a call that has no data.
-fn forward(kernel: &mut Kernel, call: Call, most: i64) -> Result<i64, Errno> {
-    let (interrupts, channel) = forwarding(kernel)?;
-    channel.call(interrupts, call, most)
-}
-
-/// Returns what forwarding needs; without a channel nobody serves calls.
-fn forwarding(kernel: &mut Kernel) -> Result<(&mut Interrupts, &mut Channel), Errno> {
-    let channel = kernel.channel.as_mut().ok_or(Errno::Io)?;
-    Ok((&mut kernel.interrupts, channel))
+        _ => return Err(Errno::Invalid),
+    };
+    Ok(Outcome::Return(value))
 }
 
 /// Returns a file descriptor of the server's. The console is write-only and stays open.

@@ -5,6 +5,7 @@
 //! the regions that it covers, or refuses it; the kernel then reaches the bytes through its own mapping of the frames.
 
 use crate::abi::Errno;
+use crate::layout::PAGE_LEN;
 
 /// What a program may do with a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,44 @@ impl<const N: usize> RegionMap<N> {
         let number = self.regions.iter().position(Option::is_none)?;
         self.regions[number] = Some(region);
         Some(number)
+    }
+
+    /// Tells whether one more region has place.
+    pub fn has_room(&self) -> bool {
+        self.regions.iter().any(Option::is_none)
+    }
+
+    /// Takes out the region that is exactly `start..end`, and returns its number.
+    pub fn remove(&mut self, start: u64, end: u64) -> Option<usize> {
+        let is_it = |region: &Region| (region.start, region.end) == (start, end);
+        let number = self
+            .regions
+            .iter()
+            .position(|r| r.is_some_and(|r| is_it(&r)))?;
+        self.regions[number] = None;
+        Some(number)
+    }
+
+    /// Returns a region by its number.
+    pub fn get(&self, number: usize) -> Option<Region> {
+        *self.regions.get(number)?
+    }
+
+    /// Returns the highest address in `low..high` at which `len` bytes have place, with a page that belongs to nobody below
+    /// and above: the lower one catches a stack that grows out of them. All are multiples of the page size.
+    pub fn find_place(&self, len: u64, low: u64, high: u64) -> Option<u64> {
+        let low = low.checked_add(PAGE_LEN)?;
+        let mut end = high.checked_sub(PAGE_LEN)?;
+        loop {
+            let start = end.checked_sub(len).filter(|&start| start >= low)?;
+            let in_the_way = |region: &&Region| {
+                region.start < end + PAGE_LEN && start < region.end.saturating_add(PAGE_LEN)
+            };
+            match self.regions.iter().flatten().find(in_the_way) {
+                Some(region) => end = region.start.checked_sub(PAGE_LEN)?,
+                None => return Some(start),
+            }
+        }
     }
 
     /// Checks that all `len` bytes at `address` allow `access`, and returns the parts in which they lie, in order.
@@ -221,5 +260,28 @@ mod tests {
         assert_eq!(map.insert(region(0x5000, 0x5000)), None);
         assert_eq!(map.insert(region(0x1000, 0x2000)), Some(1));
         assert_eq!(map.insert(region(0x3000, 0x4000)), None);
+    }
+    #[test]
+    fn places_keep_a_page_from_their_neighbours() {
+        let mut map = map();
+        let (low, high) = (0x40_0000, 0x41_0000);
+        let place = |map: &RegionMap<3>, len| map.find_place(len, low, high);
+        // The regions end at 40_5000H.
+        assert_eq!(place(&map, 0x1000), Some(0x40_e000));
+        assert_eq!(place(&map, 0x9000), Some(0x40_6000));
+        assert_eq!(place(&map, 0xa000), None);
+        assert_eq!(place(&map, u64::MAX), None);
+        assert_eq!(map.remove(0x40_2000, 0x40_3000), Some(2));
+        assert_eq!(map.remove(0x40_3000, 0x40_4000), None);
+        let region = Region {
+            start: 0x40_9000,
+            end: 0x40_a000,
+            rights: Rights::Write,
+        };
+        assert_eq!(map.insert(region), Some(2));
+        assert_eq!(map.get(2), Some(region));
+        assert_eq!(place(&map, 0x4000), Some(0x40_b000));
+        assert_eq!(place(&map, 0x5000), None);
+        assert_eq!(place(&map, 0x2000), Some(0x40_d000));
     }
 }

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program's memory: its regions, the frames behind them, and the page tables that show them to it.
-#![expect(unsafe_code, reason = "gives page frames to programs")]
+//!
+//! While a program runs, its threads change its memory at any time. So the kernel copies what it wants, once, and looks at the
+//! copy.
+#![expect(
+    unsafe_code,
+    reason = "gives page frames to programs, and copies from and to them"
+)]
 
+use forward_ring::Buffer;
 use nimbos::abi::Errno;
-use nimbos::layout::PAGE_LEN;
+use nimbos::layout::{PAGE_LEN, USER_SEGMENTS_END, USER_START};
 use nimbos::program::MAX_SEGMENTS;
-use nimbos::user_memory::{Access, Region, RegionMap, Rights};
+use nimbos::user_memory::{Access, Part, Region, RegionMap, Rights};
 
+use crate::arch::copy;
 use crate::arch::paging::{AddressSpace, OutOfMemory};
 use crate::memory::Pages;
 
-/// Regions of a program: its segments and the stack.
-const MAX_REGIONS: usize = MAX_SEGMENTS + 1;
+/// Regions of a program: its segments, the stack, and what it maps.
+const MAX_REGIONS: usize = MAX_SEGMENTS + 1 + 39;
+/// Bytes of a string that are looked at together.
+const STRING_PIECE: usize = 64;
 
 /// User space of one program.
 #[derive(Debug)]
@@ -33,91 +43,184 @@ impl UserSpace {
         })
     }
 
-    /// Adds zeroed memory at `start..end`, both page-aligned and in user space, and returns its bytes. The program's
-    /// user space is not in use.
+    /// Returns a user space with the same memory, copied.
+    pub fn duplicate(&self) -> Result<Self, OutOfMemory> {
+        let mut copy = Self::new()?;
+        for (number, pages) in self.frames.iter().enumerate() {
+            if let (Some(region), Some(pages)) = (self.map.get(number), pages) {
+                copy.insert(region, pages.duplicate().ok_or(OutOfMemory)?)?;
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Adds zeroed memory at `start..end`, both page-aligned and in user space, and returns its bytes. No thread runs in this
+    /// user space yet.
     ///
     /// # Panics
     /// If the range overlaps another or there are too many; the loader checks that before.
     pub fn add(&mut self, start: u64, end: u64, rights: Rights) -> Result<&mut [u8], OutOfMemory> {
-        let pages = Pages::allocate(((end - start) / PAGE_LEN) as usize).ok_or(OutOfMemory)?;
         let region = Region { start, end, rights };
-        let number = self.map.insert(region).expect("regions do not overlap");
-        let pages = self.frames[number].insert(pages);
-        for offset in (0..end - start).step_by(PAGE_LEN as usize) {
-            let (address, frame) = (start + offset, pages.address() + offset);
-            // SAFETY: the frames belong to this object and are dropped after the tables; `add` is called before the
-            // program runs.
-            unsafe { self.tables.map(address, frame, rights)? };
+        let pages = Pages::allocate(((end - start) / PAGE_LEN) as usize).ok_or(OutOfMemory)?;
+        let number = self.insert(region, pages)?;
+        let pages = self.frames[number].as_mut();
+        Ok(pages.expect("it was put there").bytes_mut())
+    }
+
+    /// Adds `len` bytes of zeroed memory, a multiple of the page size, where there is place, and returns their address.
+    pub fn add_anywhere(&mut self, len: u64, rights: Rights) -> Result<u64, OutOfMemory> {
+        let start = self.map.find_place(len, USER_START, USER_SEGMENTS_END);
+        let start = start.ok_or(OutOfMemory)?;
+        if !self.map.has_room() {
+            return Err(OutOfMemory);
         }
-        Ok(pages.bytes_mut())
+        let end = start + len;
+        let pages = Pages::allocate((len / PAGE_LEN) as usize).ok_or(OutOfMemory)?;
+        self.insert(Region { start, end, rights }, pages)?;
+        Ok(start)
     }
 
-    /// Makes this the CPU's user space.
-    pub fn activate(&self) {
-        self.tables.activate();
+    /// Takes away the memory that is exactly `start..end`, and returns its frames, which a CPU that has this user space active
+    /// may still use until it activates one again.
+    pub fn remove(&mut self, start: u64, end: u64) -> Option<Pages> {
+        let number = self.map.remove(start, end)?;
+        for address in (start..end).step_by(PAGE_LEN as usize) {
+            self.tables.unmap(address);
+        }
+        self.frames[number].take()
     }
 
-    /// Checks that the program may read all `len` bytes at `address`, and returns them in parts.
-    pub fn read_parts(
-        &self,
-        address: u64,
-        len: usize,
-    ) -> Result<impl Iterator<Item = &[u8]>, Errno> {
-        let parts = self.map.parts(address, len as u64, Access::Read)?;
-        Ok(parts.map(|part| {
-            let frames = self.frames[part.region].as_ref();
-            &frames.expect("a region has frames").bytes()[part.offset..][..part.len]
-        }))
+    /// Makes this the CPU's user space, with nothing remembered of memory that was taken away.
+    ///
+    /// # Safety
+    /// It is not dropped before the CPU has another one.
+    pub unsafe fn activate(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.tables.activate() };
     }
 
-    /// Checks that the program may write all `len` bytes at `address`.
-    pub fn check_writable(&self, address: u64, len: usize) -> Result<(), Errno> {
-        self.map.parts(address, len as u64, Access::Write).map(drop)
+    /// Checks that the program may access all `len` bytes at `address`.
+    pub fn check(&self, address: u64, len: usize, access: Access) -> Result<(), Errno> {
+        self.map.parts(address, len as u64, access).map(drop)
     }
 
-    /// Checks that the program may write all `len` bytes at `address`, and lets `fill` write each part; its first
-    /// argument counts from `address`.
-    pub fn fill(
-        &mut self,
-        address: u64,
-        len: usize,
-        mut fill: impl FnMut(usize, &mut [u8]),
-    ) -> Result<(), Errno> {
-        let mut offset = 0;
-        for part in self.map.parts(address, len as u64, Access::Write)? {
-            let frames = self.frames[part.region].as_mut();
-            let bytes = frames.expect("a region has frames").bytes_mut();
-            fill(offset, &mut bytes[part.offset..][..part.len]);
-            offset += part.len;
+    /// Copies the bytes at `address` to `into`.
+    pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let mut to = into.as_mut_ptr();
+        for part in self.map.parts(address, into.len() as u64, Access::Read)? {
+            // SAFETY: the parts have together the length of `into`, and frames hold no Rust objects.
+            unsafe {
+                copy::copy(to, self.pointer(&part), part.len);
+                to = to.add(part.len);
+            }
         }
         Ok(())
     }
 
-    /// Copies `bytes` to `address`.
-    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.fill(address, bytes.len(), |offset, part| {
-            part.copy_from_slice(&bytes[offset..][..part.len()]);
-        })
+    /// Copies `from` to the bytes at `address`.
+    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        let mut source = from.as_ptr();
+        for part in self.map.parts(address, from.len() as u64, Access::Write)? {
+            // SAFETY: as in `read`, with `from`.
+            unsafe {
+                copy::copy(self.pointer(&part), source, part.len);
+                source = source.add(part.len);
+            }
+        }
+        Ok(())
     }
 
-    /// Copies the string at `address` without its NUL to the beginning of `into` and returns its length.
-    pub fn read_string(&self, address: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let limit = into.len() as u64;
-        let accessible = self.map.accessible(address, limit, Access::Read);
+    /// Copies the `len` bytes at `address` to the beginning of a call's buffer, which is as long at least.
+    pub fn read_to_buffer(
+        &self,
+        address: u64,
+        len: usize,
+        buffer: Buffer<'_>,
+    ) -> Result<(), Errno> {
+        assert!(len <= buffer.len(), "{len} bytes are too many");
+        let mut to = buffer.as_ptr();
+        for part in self.map.parts(address, len as u64, Access::Read)? {
+            // SAFETY: the parts are together no longer than the buffer, which is mapped and holds no Rust objects.
+            unsafe {
+                copy::copy(to, self.pointer(&part), part.len);
+                to = to.add(part.len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the first `len` bytes of a call's buffer, which is as long at least, to `address`.
+    pub fn write_from_buffer(
+        &mut self,
+        address: u64,
+        len: usize,
+        buffer: Buffer<'_>,
+    ) -> Result<(), Errno> {
+        assert!(len <= buffer.len(), "{len} bytes are too many");
+        let mut from = buffer.as_ptr();
+        for part in self.map.parts(address, len as u64, Access::Write)? {
+            // SAFETY: as in `read_to_buffer`.
+            unsafe {
+                copy::copy(self.pointer(&part), from, part.len);
+                from = from.add(part.len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the string at `address` without its NUL to `take`, piece by piece, each with the number of bytes before it, and
+    /// returns its length. With its NUL it has at most `limit` bytes.
+    pub fn read_string(
+        &self,
+        address: u64,
+        limit: usize,
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<usize, Errno> {
+        let mut piece = [0; STRING_PIECE];
         let mut len = 0;
-        for part in self.read_parts(address, accessible as usize)? {
-            let end = part.iter().position(|&byte| byte == 0);
-            let text = &part[..end.unwrap_or(part.len())];
-            into[len..][..text.len()].copy_from_slice(text);
+        while len < limit {
+            let start = address.checked_add(len as u64).ok_or(Errno::Fault)?;
+            let wanted = STRING_PIECE.min(limit - len) as u64;
+            let piece_len = self.map.accessible(start, wanted, Access::Read) as usize;
+            if piece_len == 0 {
+                return Err(Errno::Fault);
+            }
+            let piece = &mut piece[..piece_len];
+            self.read(start, piece)?;
+            let end = piece.iter().position(|&byte| byte == 0);
+            let text = &piece[..end.unwrap_or(piece_len)];
+            take(len, text);
             len += text.len();
             if end.is_some() {
                 return Ok(len);
             }
         }
-        Err(if accessible == limit {
-            Errno::NameTooLong
-        } else {
-            Errno::Fault
-        })
+        Err(Errno::NameTooLong)
+    }
+
+    /// Puts the region in, with these frames behind it, or leaves everything as it was.
+    fn insert(&mut self, region: Region, pages: Pages) -> Result<usize, OutOfMemory> {
+        let Region { start, end, rights } = region;
+        let number = self.map.insert(region).expect("regions do not overlap");
+        let first = pages.address();
+        self.frames[number] = Some(pages);
+        for offset in (0..end - start).step_by(PAGE_LEN as usize) {
+            // SAFETY: the frames belong to this object; they are dropped after the tables, or handed out by `remove`.
+            let mapped = unsafe { self.tables.map(start + offset, first + offset, rights) };
+            if let Err(error) = mapped {
+                // No CPU has used them: no thread knows of this memory yet.
+                drop(self.remove(start, end));
+                return Err(error);
+            }
+        }
+        Ok(number)
+    }
+
+    /// Returns where the kernel reaches a part.
+    fn pointer(&self, part: &Part) -> *mut u8 {
+        let pages = self.frames[part.region].as_ref();
+        let pages = pages.expect("a region has frames");
+        assert!(part.offset + part.len <= pages.len());
+        pages.pointer().wrapping_add(part.offset)
     }
 }

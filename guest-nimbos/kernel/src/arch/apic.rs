@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The local APIC: end of interrupt and a periodic tick from the TSC-deadline timer. (SDM 3A, "APIC")
+//! The local APIC: end of interrupt, interrupts to other CPUs, and the TSC-deadline timer. (SDM 3A, "APIC")
 
 use x86_64::registers::model_specific::Msr;
 
@@ -18,6 +18,8 @@ const TASK_PRIORITY: u32 = 0x08;
 const EOI: u32 = 0x0b;
 const SPURIOUS_VECTOR: u32 = 0x0f;
 const ERROR_STATUS: u32 = 0x28;
+const ICR_LOW: u32 = 0x30;
+const ICR_HIGH: u32 = 0x31;
 const LVT_TIMER: u32 = 0x32;
 const LVT_LINT0: u32 = 0x35;
 const LVT_LINT1: u32 = 0x36;
@@ -27,11 +29,16 @@ const LVT_MASKED: u32 = 1 << 16;
 const LVT_TSC_DEADLINE: u32 = 0b10 << 17;
 const APIC_ENABLE: u32 = 1 << 8;
 
-/// The local APIC of this CPU.
+/// Interrupt command: fixed delivery, level assert. (SDM 3A, "Interrupt Command Register (ICR)")
+const FIXED: u32 = 0x4000;
+
+/// The local APIC of this CPU. Its timer ticks, and can fire once between two ticks.
 #[derive(Debug)]
 pub struct Apic {
     is_x2apic: bool,
     period: u64,
+    next_tick: u64,
+    /// What the timer is armed for.
     deadline: u64,
 }
 
@@ -44,7 +51,8 @@ impl Apic {
         let mut apic = Self {
             is_x2apic,
             period,
-            deadline: cpu::tsc(),
+            next_tick: cpu::tsc() + period,
+            deadline: u64::MAX,
         };
         for (register, value) in [
             (
@@ -61,15 +69,49 @@ impl Apic {
         }
         // An xAPIC write is a store, which must not pass the WRMSR that arms the timer. (SDM 3A, "TSC-Deadline Mode")
         core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-        apic.next_tick();
+        apic.rearm(u64::MAX);
         apic
     }
 
-    /// Arms the timer for the next tick; ticks that were missed are left out.
-    pub fn next_tick(&mut self) {
-        self.deadline = (self.deadline + self.period).max(cpu::tsc() + 1);
+    /// Tells whether a tick is due at the reading `now`, and goes on to the next one; ticks that were missed are left out.
+    pub fn take_tick(&mut self, now: u64) -> bool {
+        let is_due = now >= self.next_tick;
+        if is_due {
+            self.next_tick = (self.next_tick + self.period).max(now + 1);
+        }
+        is_due
+    }
+
+    /// Arms the timer, which has fired, for the next tick or for `deadline`, whichever comes first.
+    pub fn rearm(&mut self, deadline: u64) {
+        self.deadline = self.next_tick.min(deadline);
         // SAFETY: the timer raises a vector that has a gate.
         unsafe { Msr::new(IA32_TSC_DEADLINE).write(self.deadline) };
+    }
+
+    /// Sees to it that the timer fires at `deadline` at the latest.
+    pub fn fire_by(&mut self, deadline: u64) {
+        if deadline < self.deadline {
+            self.rearm(deadline);
+        }
+    }
+
+    /// Sends the interrupt `vector` to the CPU with `apic_id`, which is one of this cell.
+    pub fn send_interrupt(&mut self, apic_id: u32, vector: u8) {
+        self.command(apic_id, FIXED | u32::from(vector));
+    }
+
+    fn command(&mut self, apic_id: u32, low: u32) {
+        // What the receiver will look at was written before.
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+        if self.is_x2apic {
+            let value = u64::from(apic_id) << 32 | u64::from(low);
+            // SAFETY: the commands of this module start CPUs of this cell or raise vectors that have gates.
+            unsafe { Msr::new(X2APIC_MSR_BASE + ICR_LOW).write(value) };
+        } else {
+            self.write(ICR_HIGH, apic_id << 24);
+            self.write(ICR_LOW, low);
+        }
     }
 
     /// Ends the interrupt in service.

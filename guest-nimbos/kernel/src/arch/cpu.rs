@@ -3,7 +3,6 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use hv_abi::cpuid::{SIGNATURE, SIGNATURE_LEAF};
 use uintr::CPUID_7_0_EDX_UINTR;
@@ -13,11 +12,8 @@ const CPUID_7_0_EBX_SMEP: u32 = 1 << 7;
 const CPUID_7_0_EBX_SMAP: u32 = 1 << 20;
 const CPUID_1_ECX_TSC_DEADLINE: u32 = 1 << 24;
 
-/// No interrupt came: value of [`IDLE_VECTOR`].
+/// No interrupt came.
 const NO_VECTOR: u64 = u64::MAX;
-
-/// Vector of the interrupt that ended [`wait_for_interrupt`]; written by the stub in [`super::trap`].
-pub static IDLE_VECTOR: AtomicU64 = AtomicU64::new(NO_VECTOR);
 
 /// What the processor offers, as far as this kernel cares. Asked for once: CPUID is a VM exit.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +29,15 @@ pub struct Features {
 }
 
 impl Features {
+    /// Nothing that matters here.
+    pub const NONE: Self = Self {
+        has_uintr: false,
+        has_tsc_deadline: false,
+        has_hypervisor: false,
+        has_smep: false,
+        has_smap: false,
+    };
+
     /// Reads them from CPUID.
     pub fn read() -> Self {
         let (basic, extended) = (__cpuid(1), __cpuid_count(7, 0));
@@ -92,11 +97,11 @@ pub fn tsc() -> u64 {
 /// Whatever became pending before, while interrupts were disabled, ends the wait at once: STI keeps them disabled
 /// for one more instruction, so none is taken between the caller's last look and HLT. (SDM 2, "STI")
 pub fn wait_for_interrupt() -> Option<u8> {
-    IDLE_VECTOR.store(NO_VECTOR, Ordering::Relaxed);
-    // SAFETY: interrupts are enabled for HLT only. The stub of an interrupt runs on a stack of its own, changes no
-    // register and no memory but IDLE_VECTOR, and returns with interrupts disabled.
-    unsafe { asm!("sti", "hlt", "cli") };
-    u8::try_from(IDLE_VECTOR.load(Ordering::Relaxed)).ok()
+    let vector: u64;
+    // SAFETY: interrupts are enabled for HLT only. The stub of an interrupt runs on a stack of its own, changes no register but
+    // RAX and no memory, and returns with interrupts disabled.
+    unsafe { asm!("sti", "hlt", "cli", inlateout("rax") NO_VECTOR => vector, options(nostack)) };
+    u8::try_from(vector).ok()
 }
 
 /// Stops this CPU.

@@ -17,6 +17,7 @@ use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 
+use super::per_cpu::MAX_CPUS;
 use super::trap;
 
 /// Code segment of programs.
@@ -24,7 +25,6 @@ pub const USER_CODE: u16 = 0x23;
 /// Stack and data segment of programs.
 pub const USER_DATA: u16 = 0x1b;
 
-const STACK_LEN: usize = 32 << 10;
 const VECTORS: usize = 256;
 const DOUBLE_FAULT: usize = 8;
 const NMI: usize = 2;
@@ -33,6 +33,7 @@ const NMI: usize = 2;
 const IST_ORDINARY: usize = 0;
 const IST_NMI: usize = 1;
 const IST_DOUBLE_FAULT: usize = 2;
+const TRAP_STACKS: usize = 3;
 
 /// What a program cannot hand to the kernel's code by SYSCALL.
 const CLEARED_BY_SYSCALL: RFlags = RFlags::INTERRUPT_FLAG
@@ -60,32 +61,50 @@ impl<const N: usize> Stack<N> {
     }
 }
 
-/// The kernel's stack.
-pub type KernelStack = Stack<{ 64 << 10 }>;
-/// The kernel's stack; its lowest page is not mapped, see [`guard_page`].
-pub static KERNEL_STACK: KernelStack = Stack::new();
+/// The stacks of one CPU, in an order in which running over the end of the kernel's hits the page without mapping.
+#[repr(C)]
+pub struct CpuStacks {
+    kernel: Stack<KERNEL_STACK_LEN>,
+    traps: [Stack<{ 16 << 10 }>; TRAP_STACKS],
+}
 
-static TRAP_STACKS: [Stack<STACK_LEN>; 3] = [const { Stack::new() }; 3];
+/// The boot CPU's stacks; those of the others are made when they start.
+pub static BOOT_STACKS: CpuStacks = CpuStacks::new();
+/// Distance from the address of a CPU's stacks to the top of the kernel's.
+pub const KERNEL_STACK_LEN: usize = 64 << 10;
 
-static TASK_STATE: Once<TaskStateSegment> = Once::new();
-static SEGMENTS: Once<GlobalDescriptorTable> = Once::new();
+static TASK_STATES: [Once<TaskStateSegment>; MAX_CPUS] = [const { Once::new() }; MAX_CPUS];
+static SEGMENTS: [Once<GlobalDescriptorTable>; MAX_CPUS] = [const { Once::new() }; MAX_CPUS];
 static GATES: Once<Gates> = Once::new();
+
+impl CpuStacks {
+    /// Returns stacks on which nothing is.
+    pub const fn new() -> Self {
+        Self {
+            kernel: Stack::new(),
+            traps: [const { Stack::new() }; TRAP_STACKS],
+        }
+    }
+
+    /// Returns the address of the lowest page of the kernel's stack, which stays without mapping.
+    pub fn guard_page(&self) -> u64 {
+        VirtAddr::from_ptr(&self.kernel).as_u64()
+    }
+}
 
 /// An interrupt descriptor table.
 #[repr(C, align(16))]
 struct Gates([u128; VECTORS]);
 
-/// Returns the address of the lowest page of the kernel's stack, which stays without mapping.
-pub fn guard_page() -> u64 {
-    VirtAddr::from_ptr(&KERNEL_STACK).as_u64()
-}
-
-/// Loads all tables and sets SYSCALL up.
-pub fn init() {
-    let task_state = TASK_STATE.call_once(|| {
+/// Loads all tables of the CPU `cpu`, once, and sets SYSCALL up.
+///
+/// # Panics
+/// If `cpu` is not below [`MAX_CPUS`].
+pub fn init(cpu: usize, stacks: &'static CpuStacks) {
+    let task_state = TASK_STATES[cpu].call_once(|| {
         let mut state = TaskStateSegment::new();
         for place in [IST_ORDINARY, IST_NMI, IST_DOUBLE_FAULT] {
-            state.interrupt_stack_table[place] = TRAP_STACKS[place].top();
+            state.interrupt_stack_table[place] = stacks.traps[place].top();
         }
         state
     });
@@ -96,7 +115,7 @@ pub fn init() {
     let user_code = table.append(Descriptor::user_code_segment());
     let task = table.append(Descriptor::tss_segment(task_state));
     assert_eq!((user_code.0, user_data.0), (USER_CODE, USER_DATA));
-    SEGMENTS.call_once(|| table).load();
+    SEGMENTS[cpu].call_once(|| table).load();
     // SAFETY: the selectors name flat segments of the table just loaded; the task state lives for ever.
     unsafe {
         CS::set_reg(kernel_code);

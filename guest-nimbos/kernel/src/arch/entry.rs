@@ -7,7 +7,7 @@ use core::arch::naked_asm;
 use hv_abi::BootInfo;
 
 use super::cpu;
-use super::descriptors::{KERNEL_STACK, KernelStack};
+use super::descriptors::{BOOT_STACKS, KERNEL_STACK_LEN};
 use crate::boot::Boot;
 
 /// CR0: EM, TS off; MP, NE on.
@@ -37,8 +37,8 @@ unsafe extern "C" fn _start() -> ! {
         cr0_clear = const !CR0_CLEAR as i32,
         cr0_set = const CR0_SET,
         cr4_set = const CR4_SET,
-        stack = sym KERNEL_STACK,
-        stack_len = const size_of::<KernelStack>(),
+        stack = sym BOOT_STACKS,
+        stack_len = const KERNEL_STACK_LEN,
         main = sym start,
     )
 }

@@ -3,16 +3,10 @@
 
 use core::arch::asm;
 
-use hv_abi::hypercall::{CPU_GET_INFO, CPU_STAT_BASE, errno, stat};
+use hv_abi::hypercall::{CPU_GET_INFO, CPU_STAT_BASE, stat};
 
-use super::cpu::Features;
-
-/// Returns the VM exits of the CPU with `apic_id`, this one included, or a negative errno: -ENOENT where
-/// there is no hypervisor.
-pub fn vm_exits(features: Features, apic_id: u32) -> i64 {
-    if !features.has_hypervisor {
-        return errno::ENOENT;
-    }
+/// Returns the VM exits of the CPU with `apic_id`, this one included, or a negative errno. There is a hypervisor.
+pub fn vm_exits(apic_id: u32) -> i64 {
     // SAFETY: CPU_GET_INFO returns a number and changes nothing.
     unsafe {
         call(

@@ -5,8 +5,9 @@ use nimbos::layout::PAGE_LEN;
 
 use super::apic::XAPIC_BASE;
 use super::cpu::{self, Features};
+use super::descriptors::BOOT_STACKS;
+use super::image;
 use super::paging::{KernelMap, KernelUse};
-use super::{descriptors, image};
 use crate::boot::Boot;
 
 /// Leaves the hypervisor's page tables: maps the cell's memory, the kernel's image in its parts, the channels and the
@@ -40,7 +41,7 @@ pub fn init(boot: &Boot, features: Features) {
 
 /// Maps the image but for the page below the kernel's stack: running over its end faults.
 fn map_image(map: &mut KernelMap) {
-    let guard = descriptors::guard_page();
+    let guard = BOOT_STACKS.guard_page();
     map.map(image::start(), image::constants(), KernelUse::Text);
     map.map(image::constants(), image::data(), KernelUse::Constants);
     map.map(image::data(), guard, KernelUse::Data);

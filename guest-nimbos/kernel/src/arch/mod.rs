@@ -6,6 +6,7 @@
 )]
 
 pub mod apic;
+pub mod copy;
 pub mod cpu;
 pub mod descriptors;
 pub mod entry;
@@ -14,6 +15,8 @@ pub mod image;
 pub mod kernel_exception;
 pub mod kernel_space;
 pub mod paging;
+pub mod per_cpu;
 pub mod sender;
 pub mod trap;
 pub mod uart;
+pub mod xstate;

@@ -173,10 +173,10 @@ impl AddressSpace {
         Ok(space)
     }
 
-    /// Maps the page at `address`, which is in user space, to a frame.
+    /// Maps the page at `address`, which is in user space and has no mapping, to a frame.
     ///
     /// # Safety
-    /// The frame is the program's as long as the address space exists. The address space is not in use.
+    /// The frame is the program's until the page is unmapped and no CPU knows the mapping any more.
     pub unsafe fn map(
         &mut self,
         address: u64,
@@ -196,22 +196,40 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Makes this the address space of the CPU.
-    pub fn activate(&self) {
-        if Cr3::read_raw().0 != frame(self.top.address()) {
-            // SAFETY: the kernel is mapped in every address space.
-            unsafe { Cr3::write(frame(self.top.address()), Cr3Flags::empty()) };
+    /// Takes the mapping of the page at `address`, which is in user space, away. A CPU that has the address space active may
+    /// know it until it activates one again.
+    pub fn unmap(&mut self, address: u64) {
+        assert!((USER_START..USER_END).contains(&address));
+        let page = Page::<Size4KiB>::containing_address(VirtAddr::new(address));
+        let entry = &table_mut(&mut self.directory)[page.p2_index()];
+        if !entry.is_unused() {
+            // SAFETY: as in `map`.
+            let table = unsafe { &mut *table_pointer(entry.addr()) };
+            table[page.p1_index()].set_unused();
         }
     }
+
+    /// Makes this the address space of the CPU, with nothing remembered of mappings before.
+    ///
+    /// # Safety
+    /// It is not dropped before the CPU has another one.
+    pub unsafe fn activate(&self) {
+        // SAFETY: the kernel is mapped in every address space, and the caller vouches for its life.
+        unsafe { Cr3::write(frame(self.top.address()), Cr3Flags::empty()) };
+    }
+}
+
+/// Makes the kernel's own mappings, without any program's, the address space of the CPU.
+pub fn activate_kernel() {
+    let kernel = *KERNEL_TABLE
+        .get()
+        .expect("the kernel's mappings are active");
+    // SAFETY: the kernel's mappings hold all that the kernel uses, and are never dropped.
+    unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        let kernel = *KERNEL_TABLE
-            .get()
-            .expect("the kernel's mappings are active");
-        // SAFETY: the kernel's mappings hold all that the kernel uses.
-        unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
         let directory = table_mut(&mut self.directory);
         for index in USER_DIRECTORY_ENTRIES {
             let entry = &directory[index];

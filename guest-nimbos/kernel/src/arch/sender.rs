@@ -5,8 +5,7 @@
 //! that: the server wakes, and finds the ring empty.
 
 use core::arch::naked_asm;
-use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use uintr::{UittEntry, UittEntryError, Upid, msr};
 use x86_64::registers::control::{Cr4, Cr4Flags};
@@ -17,15 +16,14 @@ use super::cpu::Features;
 /// The only index in use.
 const INDEX: u64 = 0;
 
-/// The kernel's user-interrupt target table. Supervisor memory, mapped in every address space.
-static TABLE: Table = Table(UnsafeCell::new([UittEntry::INVALID]));
+/// The kernel's user-interrupt target table, the same for all CPUs. Supervisor memory, mapped in every address space.
+static TABLE: Table = Table([const { AtomicU64::new(0) }; 2]);
 /// Whether there has been a sender.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-struct Table(UnsafeCell<[UittEntry; 1]>);
-
-// SAFETY: only `Sender::new` writes, once.
-unsafe impl Sync for Table {}
+/// The two words of the only entry; zeroes are one that SENDUIPI refuses.
+#[repr(C, align(16))]
+struct Table([AtomicU64; 2]);
 
 /// The right to post to one UPID.
 #[derive(Debug)]
@@ -33,37 +31,42 @@ pub struct Sender {
     sent: u64,
 }
 
+/// Turns user interrupts on for this CPU, if the processor has them, and names the table of targets.
+///
+/// UINV stays 0: this kernel takes notifications as ordinary interrupts.
+pub fn enable(features: Features) {
+    if !features.has_uintr {
+        return;
+    }
+    let table = (&raw const TABLE).expose_provenance() as u64;
+    let pointer = msr::tt(table).expect("the table is aligned");
+    // SAFETY: the processor reads the table on SENDUIPI only, and its entry is invalid until `Sender::new`. With UINV = 0 no
+    // interrupt is a notification of a user interrupt.
+    unsafe {
+        Msr::new(msr::IA32_UINTR_MISC).write(msr::misc(0, INDEX as u32));
+        Msr::new(msr::IA32_UINTR_TT).write(pointer);
+        let uintr = Cr4Flags::from_bits_retain(uintr::CR4_UINTR);
+        Cr4::update(|flags| flags.insert(uintr));
+    }
+}
+
 impl Sender {
-    /// Turns user interrupts on and makes `upid` the target of [`Self::send`], with `user_vector`.
-    ///
-    /// UINV stays 0: this kernel takes notifications as ordinary interrupts.
+    /// Makes `upid` the target of [`Self::send`] on every CPU, with `user_vector`. [`enable`] has been called there.
     ///
     /// # Panics
-    /// If the processor has no user interrupts, or there has been a sender already.
-    pub fn new(
-        features: Features,
-        upid: &'static Upid,
-        user_vector: u8,
-    ) -> Result<Self, UittEntryError> {
-        assert!(features.has_uintr, "there are no user interrupts");
+    /// If there has been a sender already.
+    pub fn new(upid: &'static Upid, user_vector: u8) -> Result<Self, UittEntryError> {
         assert!(
             !IS_TAKEN.swap(true, Ordering::Relaxed),
             "the table is taken"
         );
         let address = core::ptr::from_ref(upid).expose_provenance() as u64;
         let entry = UittEntry::new(address, user_vector)?;
-        let table = TABLE.0.get();
-        let pointer = msr::tt(table.expose_provenance() as u64).expect("the table is aligned");
-        // SAFETY: the table is taken once, so nobody else uses it; the processor reads it on SENDUIPI only. The entry
-        // names a UPID that stays mapped. Setting CR4.UINTR is allowed where the processor has the feature, and with
-        // UINV = 0 no interrupt is a notification of a user interrupt.
-        unsafe {
-            table.write([entry]);
-            Msr::new(msr::IA32_UINTR_MISC).write(msr::misc(0, INDEX as u32));
-            Msr::new(msr::IA32_UINTR_TT).write(pointer);
-            let uintr = Cr4Flags::from_bits_retain(uintr::CR4_UINTR);
-            Cr4::update(|flags| flags.insert(uintr));
-        }
+        // SAFETY: an entry is two words, in which every value is valid.
+        let [first, second] = unsafe { core::mem::transmute::<UittEntry, [u64; 2]>(entry) };
+        // The valid bit comes last: a program on another CPU may execute SENDUIPI at any time.
+        TABLE.0[1].store(second, Ordering::Release);
+        TABLE.0[0].store(first, Ordering::Release);
         Ok(Self { sent: 0 })
     }
 

@@ -8,18 +8,22 @@
 //! # Invariants
 //! 1. The program's registers are all in its [`UserContext`] whenever kernel code runs, XMM registers included.
 //! 2. Interrupts are disabled in kernel code but for the HLT of `wait_for_interrupt`.
+//! 3. RIP of a context is one that the processor had there, or that was checked to be in user space: SYSRET and IRET to a
+//!    non-canonical address would fault in the kernel.
 //!
-//! One CPU: the three statics below are this CPU's.
+//! What differs between CPUs is at GS: [`super::per_cpu`].
 
 use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
-use core::sync::atomic::AtomicU64;
 
+use nimbos::layout::{PAGE_LEN, USER_END, USER_START};
 use x86_64::registers::control::Cr2;
 
-use super::cpu::IDLE_VECTOR;
 use super::descriptors::{USER_CODE, USER_DATA};
 use super::kernel_exception;
+use super::per_cpu::EntryArea;
+use super::xstate::{self, DEFAULT_MXCSR, MODE};
+use crate::memory::Pages;
 
 /// `event` after a system call; below are vectors.
 const SYSTEM_CALL: u64 = 0x100;
@@ -27,10 +31,6 @@ const SYSTEM_CALL: u64 = 0x100;
 const EXCEPTIONS: u64 = 32;
 const PAGE_FAULT: u64 = 14;
 const STUB_LEN: usize = 16;
-
-/// MXCSR of kernel code and of new programs: all exceptions masked, round to nearest.
-static DEFAULT_MXCSR: u32 = 0x1f80;
-const DEFAULT_X87_CONTROL: u16 = 0x37f;
 
 /// RFLAGS that a program may have set: CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID.
 const USER_FLAGS: u64 = 0x24_0dd5;
@@ -40,19 +40,13 @@ const FIXED_USER_FLAGS: u64 = 1 << 9 | 1 << 1;
 /// RFLAGS of kernel code: an interrupt gate leaves the program's DF and AC, and with AC set SMAP does not protect.
 const KERNEL_FLAGS: u64 = 1 << 1;
 
-/// RSP at which [`enter_user`] goes on after a trap.
-static KERNEL_RSP: AtomicU64 = AtomicU64::new(0);
-/// Address of the context of the program that runs.
-static USER_CONTEXT: AtomicU64 = AtomicU64::new(0);
-/// RSP of the program while SYSCALL's entry needs the register.
-static SYSCALL_RSP: AtomicU64 = AtomicU64::new(0);
+/// Where the extended state stands behind the registers.
+const XSTATE_OFFSET: usize = 192;
 
-/// Registers of a program, and what ended its last stay in user mode.
-#[repr(C, align(16))]
-#[derive(Clone, Debug)]
-pub struct UserContext {
-    /// FXSAVE image: x87, XMM0-15, MXCSR.
-    fx: [u8; 512],
+/// General registers of a program, and what ended its last stay in user mode.
+#[repr(C)]
+#[derive(Debug)]
+struct Registers {
     rax: u64,
     rbx: u64,
     rcx: u64,
@@ -75,23 +69,25 @@ pub struct UserContext {
     error_code: u64,
 }
 
+/// All registers of a thread while it is not in user mode: in pages of its own, [`Registers`] and behind them the extended
+/// state. Whoever has it is the only one to run the thread.
+#[derive(Debug)]
+pub struct UserContext {
+    pages: Pages,
+}
+
 /// Why a program left user mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
-    /// SYSCALL: number and first three arguments.
-    SystemCall {
-        /// RAX.
-        number: u64,
-        /// RDI, RSI, RDX.
-        arguments: [u64; 3],
-    },
+    /// SYSCALL: see [`UserContext::call_number`] and [`UserContext::arguments`].
+    SystemCall,
     /// An interrupt; the local APIC still has it in service.
     Interrupt {
         /// Its vector.
         vector: u8,
     },
-    /// A processor exception.
-    Exception(Exception),
+    /// A processor exception: see [`UserContext::exception`].
+    Exception,
 }
 
 /// A processor exception in a program.
@@ -110,71 +106,112 @@ pub struct Exception {
 }
 
 impl UserContext {
-    /// Returns the registers with which a program starts.
-    pub fn new(rip: u64, rsp: u64) -> Self {
-        let mut fx = [0; 512];
-        fx[..2].copy_from_slice(&DEFAULT_X87_CONTROL.to_le_bytes());
-        fx[24..28].copy_from_slice(&DEFAULT_MXCSR.to_le_bytes());
-        Self {
-            fx,
-            rax: 0,
-            rbx: 0,
-            rcx: 0,
-            rdx: 0,
-            rsi: 0,
-            rdi: 0,
-            rbp: 0,
-            r8: 0,
-            r9: 0,
-            r10: 0,
-            r11: 0,
-            r12: 0,
-            r13: 0,
-            r14: 0,
-            r15: 0,
-            rip,
-            rsp,
-            rflags: 0,
-            event: 0,
-            error_code: 0,
-        }
+    /// Returns the registers with which a program starts, or `None` if there is no memory for them.
+    ///
+    /// # Panics
+    /// If `rip` is not in user space.
+    pub fn new(rip: u64, rsp: u64) -> Option<Self> {
+        let len = XSTATE_OFFSET + xstate::area_len();
+        let pages = Pages::allocate(len.div_ceil(PAGE_LEN as usize))?;
+        let mut context = Self { pages };
+        context.restart(rip, rsp);
+        Some(context)
     }
 
-    /// Returns the address of the next instruction.
-    pub fn rip(&self) -> u64 {
-        self.rip
+    /// Begins anew, with the registers with which a program starts.
+    ///
+    /// # Panics
+    /// If `rip` is not in user space.
+    pub fn restart(&mut self, rip: u64, rsp: u64) {
+        assert!(
+            (USER_START..USER_END).contains(&rip),
+            "{rip:#x} is not in user space"
+        );
+        let bytes = self.pages.bytes_mut();
+        bytes[..XSTATE_OFFSET].fill(0);
+        xstate::reset(&mut bytes[XSTATE_OFFSET..]);
+        let registers = self.registers_mut();
+        (registers.rip, registers.rsp) = (rip, rsp);
+    }
+
+    /// Returns a copy, or `None` if there is no memory for it.
+    pub fn duplicate(&self) -> Option<Self> {
+        let pages = self.pages.duplicate()?;
+        Some(Self { pages })
     }
 
     /// Sets what the system call returns.
     pub fn set_result(&mut self, result: i64) {
-        self.rax = result as u64;
+        self.registers_mut().rax = result as u64;
+    }
+
+    /// Sets the stack pointer, which may be any value: what the program does there is between it and its page tables.
+    pub fn set_stack(&mut self, rsp: u64) {
+        self.registers_mut().rsp = rsp;
+    }
+
+    /// Returns the number of the system call.
+    pub fn call_number(&self) -> u64 {
+        self.registers().rax
+    }
+
+    /// Returns the first `N` of six arguments of the system call.
+    #[inline(always)]
+    pub fn arguments<const N: usize>(&self) -> [u64; N] {
+        let Registers {
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            ..
+        } = *self.registers();
+        let all = [rdi, rsi, rdx, r10, r8, r9];
+        core::array::from_fn(|i| all[i])
+    }
+
+    /// Returns what is known of the exception that ended the last stay in user mode. The CPU has not had another one since.
+    pub fn exception(&self) -> Exception {
+        let registers = self.registers();
+        Exception {
+            vector: registers.event as u8,
+            error_code: registers.error_code,
+            rip: registers.rip,
+            rsp: registers.rsp,
+            address: (registers.event == PAGE_FAULT).then(Cr2::read_raw),
+        }
     }
 
     /// Runs the program until the next trap.
     ///
     /// # Safety
-    /// The address space in CR3 is the program's, maps the kernel, and gives user mode nothing that is not the
-    /// program's. RIP lies in user space: SYSRET and IRET to a non-canonical address would fault in the kernel.
+    /// The address space in CR3 is the program's, maps the kernel, and gives user mode nothing that is not the program's.
     pub unsafe fn run(&mut self) -> Trap {
-        self.rflags = self.rflags & USER_FLAGS | FIXED_USER_FLAGS;
-        // SAFETY: the caller vouches for address space and RIP; selectors and flags are user mode's.
-        unsafe { enter_user(self) };
-        match self.event {
-            SYSTEM_CALL => Trap::SystemCall {
-                number: self.rax,
-                arguments: [self.rdi, self.rsi, self.rdx],
-            },
+        let registers = self.registers_mut();
+        registers.rflags = registers.rflags & USER_FLAGS | FIXED_USER_FLAGS;
+        // SAFETY: the caller vouches for the address space; selectors and flags are user mode's, RIP is by invariant 3, and the
+        // extended state is one that the processor saved or that `restart` made.
+        unsafe { enter_user(registers) };
+        match registers.event {
+            SYSTEM_CALL => Trap::SystemCall,
             vector @ EXCEPTIONS.. => Trap::Interrupt {
                 vector: vector as u8,
             },
-            vector => Trap::Exception(Exception {
-                vector: vector as u8,
-                error_code: self.error_code,
-                rip: self.rip,
-                rsp: self.rsp,
-                address: (vector == PAGE_FAULT).then(Cr2::read_raw),
-            }),
+            _ => Trap::Exception,
         }
+    }
+
+    fn registers(&self) -> &Registers {
+        let address = self.pages.bytes().as_ptr();
+        // SAFETY: the pages begin with the registers, are aligned for them and this object's alone; every content is valid.
+        unsafe { &*address.cast() }
+    }
+
+    fn registers_mut(&mut self) -> &mut Registers {
+        let address = self.pages.bytes_mut().as_mut_ptr();
+        // SAFETY: as for `registers`.
+        unsafe { &mut *address.cast() }
     }
 }
 
@@ -213,12 +250,13 @@ global_asm!(
     common = sym trap_common,
 );
 
-/// Saves what its caller relies on, and goes to user mode with the registers of `context`; [`save_and_return`] comes back.
+/// Saves what its caller relies on, and goes to user mode with the registers and the extended state behind them; after a system
+/// call by SYSRET, because the program expects RCX and R11 to be lost. [`save_and_return`] comes back.
 ///
 /// # Safety
 /// As for [`UserContext::run`].
 #[unsafe(naked)]
-unsafe extern "C" fn enter_user(context: *mut UserContext) {
+unsafe extern "C" fn enter_user(registers: *mut Registers) {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -226,22 +264,14 @@ unsafe extern "C" fn enter_user(context: *mut UserContext) {
         "push r13",
         "push r14",
         "push r15",
-        "mov [rip + {kernel_rsp}], rsp",
-        "mov [rip + {user_context}], rdi",
-        "fxrstor64 [rdi + {fx}]",
-        "jmp {resume}",
-        kernel_rsp = sym KERNEL_RSP,
-        user_context = sym USER_CONTEXT,
-        fx = const offset_of!(UserContext, fx),
-        resume = sym resume,
-    )
-}
-
-/// Loads the registers of the context at RDI and goes to user mode. After a system call SYSRET is enough: the program
-/// expects RCX and R11 to be lost.
-#[unsafe(naked)]
-unsafe extern "C" fn resume() -> ! {
-    naked_asm!(
+        "mov gs:[{kernel_rsp}], rsp",
+        "mov gs:[{registers}], rdi",
+        "cmp byte ptr [rip + {mode}], {fxsave}",
+        "je 3f",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xrstor64 [rdi + {xstate}]",
+        "2:",
         "mov rax, [rdi + {rax}]",
         "mov rbx, [rdi + {rbx}]",
         "mov rdx, [rdi + {rdx}]",
@@ -255,38 +285,17 @@ unsafe extern "C" fn resume() -> ! {
         "mov r14, [rdi + {r14}]",
         "mov r15, [rdi + {r15}]",
         "cmp qword ptr [rdi + {event}], {system_call}",
-        "jne {by_iret}",
+        "jne 4f",
         "mov rcx, [rdi + {rip}]",
         "mov r11, [rdi + {rflags}]",
         "mov rsp, [rdi + {rsp}]",
         "mov rdi, [rdi + {rdi}]",
+        "swapgs",
         "sysretq",
-        by_iret = sym resume_by_iret,
-        system_call = const SYSTEM_CALL,
-        rax = const offset_of!(UserContext, rax),
-        rbx = const offset_of!(UserContext, rbx),
-        rdx = const offset_of!(UserContext, rdx),
-        rsi = const offset_of!(UserContext, rsi),
-        rdi = const offset_of!(UserContext, rdi),
-        rbp = const offset_of!(UserContext, rbp),
-        r8 = const offset_of!(UserContext, r8),
-        r9 = const offset_of!(UserContext, r9),
-        r10 = const offset_of!(UserContext, r10),
-        r12 = const offset_of!(UserContext, r12),
-        r13 = const offset_of!(UserContext, r13),
-        r14 = const offset_of!(UserContext, r14),
-        r15 = const offset_of!(UserContext, r15),
-        rip = const offset_of!(UserContext, rip),
-        rsp = const offset_of!(UserContext, rsp),
-        rflags = const offset_of!(UserContext, rflags),
-        event = const offset_of!(UserContext, event),
-    )
-}
-
-/// Loads what [`resume`] has left, and goes to user mode with all registers as they were.
-#[unsafe(naked)]
-unsafe extern "C" fn resume_by_iret() -> ! {
-    naked_asm!(
+        "3:",
+        "fxrstor64 [rdi + {xstate}]",
+        "jmp 2b",
+        "4:",
         "push {user_data}",
         "push [rdi + {rsp}]",
         "push [rdi + {rflags}]",
@@ -295,51 +304,69 @@ unsafe extern "C" fn resume_by_iret() -> ! {
         "mov rcx, [rdi + {rcx}]",
         "mov r11, [rdi + {r11}]",
         "mov rdi, [rdi + {rdi}]",
+        "swapgs",
         "iretq",
+        kernel_rsp = const offset_of!(EntryArea, kernel_rsp),
+        registers = const offset_of!(EntryArea, registers),
+        mode = sym MODE,
+        fxsave = const xstate::FXSAVE,
+        xstate = const XSTATE_OFFSET,
+        system_call = const SYSTEM_CALL,
         user_data = const USER_DATA,
         user_code = const USER_CODE,
-        rcx = const offset_of!(UserContext, rcx),
-        rdi = const offset_of!(UserContext, rdi),
-        r11 = const offset_of!(UserContext, r11),
-        rip = const offset_of!(UserContext, rip),
-        rsp = const offset_of!(UserContext, rsp),
-        rflags = const offset_of!(UserContext, rflags),
+        rax = const offset_of!(Registers, rax),
+        rbx = const offset_of!(Registers, rbx),
+        rcx = const offset_of!(Registers, rcx),
+        rdx = const offset_of!(Registers, rdx),
+        rsi = const offset_of!(Registers, rsi),
+        rdi = const offset_of!(Registers, rdi),
+        rbp = const offset_of!(Registers, rbp),
+        r8 = const offset_of!(Registers, r8),
+        r9 = const offset_of!(Registers, r9),
+        r10 = const offset_of!(Registers, r10),
+        r11 = const offset_of!(Registers, r11),
+        r12 = const offset_of!(Registers, r12),
+        r13 = const offset_of!(Registers, r13),
+        r14 = const offset_of!(Registers, r14),
+        r15 = const offset_of!(Registers, r15),
+        rip = const offset_of!(Registers, rip),
+        rsp = const offset_of!(Registers, rsp),
+        rflags = const offset_of!(Registers, rflags),
+        event = const offset_of!(Registers, event),
     )
 }
 
-/// Where SYSCALL goes: RCX = RIP, R11 = RFLAGS, still the program's stack, interrupts disabled by SFMASK. RSP serves as
-/// the pointer to the context; nothing can use it as a stack meanwhile, because every gate has a stack of its own.
+/// Where SYSCALL goes: RCX = RIP, R11 = RFLAGS, still the program's stack and GS base, interrupts disabled by SFMASK. RSP serves
+/// as the pointer to the registers; nothing can use it as a stack meanwhile, because every gate has a stack of its own.
 #[unsafe(naked)]
 unsafe extern "C" fn syscall_entry() -> ! {
     naked_asm!(
-        "mov [rip + {syscall_rsp}], rsp",
-        "mov rsp, [rip + {user_context}]",
+        "swapgs",
+        "mov gs:[{syscall_rsp}], rsp",
+        "mov rsp, gs:[{registers}]",
         "mov [rsp + {rax}], rax",
-        "mov [rsp + {rcx}], rcx",
         "mov [rsp + {rip}], rcx",
         "mov [rsp + {rflags}], r11",
-        "mov rax, [rip + {syscall_rsp}]",
+        "mov rax, gs:[{syscall_rsp}]",
         "mov [rsp + {user_rsp}], rax",
         "mov qword ptr [rsp + {event}], {system_call}",
         "mov rax, rsp",
         "jmp {save}",
-        syscall_rsp = sym SYSCALL_RSP,
-        user_context = sym USER_CONTEXT,
+        syscall_rsp = const offset_of!(EntryArea, syscall_rsp),
+        registers = const offset_of!(EntryArea, registers),
         system_call = const SYSTEM_CALL,
-        rax = const offset_of!(UserContext, rax),
-        rcx = const offset_of!(UserContext, rcx),
-        rip = const offset_of!(UserContext, rip),
-        rflags = const offset_of!(UserContext, rflags),
-        user_rsp = const offset_of!(UserContext, rsp),
-        event = const offset_of!(UserContext, event),
+        rax = const offset_of!(Registers, rax),
+        rip = const offset_of!(Registers, rip),
+        rflags = const offset_of!(Registers, rflags),
+        user_rsp = const offset_of!(Registers, rsp),
+        event = const offset_of!(Registers, event),
         save = sym save_and_return,
     )
 }
 
 /// Where all stubs go.
 ///
-/// From the kernel an interrupt only leaves its vector and returns with interrupts disabled. (It changes no register,
-/// so nothing needs saving.)
+/// From the kernel, that is from HLT, an interrupt leaves its vector in RAX and returns with interrupts disabled.
 #[unsafe(naked)]
 unsafe extern "C" fn trap_common() -> ! {
     naked_asm!(
@@ -347,14 +374,16 @@ unsafe extern "C" fn trap_common() -> ! {
         "jnz 2f",
         "cmp qword ptr [rsp], {exceptions}",
         "jb {kernel_exception}",
-        "pop [rip + {idle_vector}]",
+        "pop rax",
         "add rsp, 8",
         "and dword ptr [rsp + 16], {no_interrupts}",
         "iretq",
         "2:",
+        "swapgs",
         "push rax",
-        "mov rax, [rip + {user_context}]",
+        "mov rax, gs:[{registers}]",
         "mov [rax + {rcx}], rcx",
+        "mov [rax + {r11}], r11",
         "pop [rax + {rax}]",
         "pop [rax + {event}]",
         "pop [rax + {error_code}]",
@@ -362,24 +391,27 @@ unsafe extern "C" fn trap_common() -> ! {
         "add rsp, 8",
         "pop [rax + {rflags}]",
         "pop [rax + {user_rsp}]",
+        "push {kernel_flags}",
+        "popfq",
         "jmp {save}",
         exceptions = const EXCEPTIONS,
         kernel_exception = sym kernel_exception::entry,
-        idle_vector = sym IDLE_VECTOR,
         no_interrupts = const !(1 << 9),
-        user_context = sym USER_CONTEXT,
-        rax = const offset_of!(UserContext, rax),
-        rcx = const offset_of!(UserContext, rcx),
-        event = const offset_of!(UserContext, event),
-        error_code = const offset_of!(UserContext, error_code),
-        rip = const offset_of!(UserContext, rip),
-        rflags = const offset_of!(UserContext, rflags),
-        user_rsp = const offset_of!(UserContext, rsp),
+        kernel_flags = const KERNEL_FLAGS,
+        registers = const offset_of!(EntryArea, registers),
+        rax = const offset_of!(Registers, rax),
+        rcx = const offset_of!(Registers, rcx),
+        r11 = const offset_of!(Registers, r11),
+        event = const offset_of!(Registers, event),
+        error_code = const offset_of!(Registers, error_code),
+        rip = const offset_of!(Registers, rip),
+        rflags = const offset_of!(Registers, rflags),
+        user_rsp = const offset_of!(Registers, rsp),
         save = sym save_and_return,
     )
 }
 
-/// Saves what is left of the program's registers in the context at RAX, and returns from [`enter_user`].
+/// Saves what is left of the program's registers at RAX, its extended state too, and returns from [`enter_user`].
 #[unsafe(naked)]
 unsafe extern "C" fn save_and_return() -> ! {
     naked_asm!(
@@ -391,16 +423,19 @@ unsafe extern "C" fn save_and_return() -> ! {
         "mov [rax + {r8}], r8",
         "mov [rax + {r9}], r9",
         "mov [rax + {r10}], r10",
-        "mov [rax + {r11}], r11",
         "mov [rax + {r12}], r12",
         "mov [rax + {r13}], r13",
         "mov [rax + {r14}], r14",
         "mov [rax + {r15}], r15",
-        "fxsave64 [rax + {fx}]",
+        "mov rdi, rax",
+        "cmp byte ptr [rip + {mode}], {xsave}",
+        "jae 3f",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xsaveopt64 [rdi + {xstate}]",
+        "2:",
         "ldmxcsr [rip + {mxcsr}]",
-        "mov rsp, [rip + {kernel_rsp}]",
-        "push {kernel_flags}",
-        "popfq",
+        "mov rsp, gs:[{kernel_rsp}]",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -408,24 +443,37 @@ unsafe extern "C" fn save_and_return() -> ! {
         "pop rbp",
         "pop rbx",
         "ret",
-        kernel_rsp = sym KERNEL_RSP,
-        kernel_flags = const KERNEL_FLAGS,
+        "3:",
+        "ja 4f",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xsave64 [rdi + {xstate}]",
+        "jmp 2b",
+        "4:",
+        "fxsave64 [rdi + {xstate}]",
+        "jmp 2b",
+        kernel_rsp = const offset_of!(EntryArea, kernel_rsp),
+        mode = sym MODE,
+        xsave = const xstate::XSAVE,
+        xstate = const XSTATE_OFFSET,
         mxcsr = sym DEFAULT_MXCSR,
-        fx = const offset_of!(UserContext, fx),
-        rbx = const offset_of!(UserContext, rbx),
-        rdx = const offset_of!(UserContext, rdx),
-        rsi = const offset_of!(UserContext, rsi),
-        rdi = const offset_of!(UserContext, rdi),
-        rbp = const offset_of!(UserContext, rbp),
-        r8 = const offset_of!(UserContext, r8),
-        r9 = const offset_of!(UserContext, r9),
-        r10 = const offset_of!(UserContext, r10),
-        r11 = const offset_of!(UserContext, r11),
-        r12 = const offset_of!(UserContext, r12),
-        r13 = const offset_of!(UserContext, r13),
-        r14 = const offset_of!(UserContext, r14),
-        r15 = const offset_of!(UserContext, r15),
+        rbx = const offset_of!(Registers, rbx),
+        rdx = const offset_of!(Registers, rdx),
+        rsi = const offset_of!(Registers, rsi),
+        rdi = const offset_of!(Registers, rdi),
+        rbp = const offset_of!(Registers, rbp),
+        r8 = const offset_of!(Registers, r8),
+        r9 = const offset_of!(Registers, r9),
+        r10 = const offset_of!(Registers, r10),
+        r12 = const offset_of!(Registers, r12),
+        r13 = const offset_of!(Registers, r13),
+        r14 = const offset_of!(Registers, r14),
+        r15 = const offset_of!(Registers, r15),
     )
 }
 
-const _: () = assert!(offset_of!(UserContext, fx).is_multiple_of(16));
+const _: () = assert!(size_of::<Registers>() <= XSTATE_OFFSET);
+// XSAVE wants its area aligned to 64.
+const _: () = assert!(XSTATE_OFFSET.is_multiple_of(64));
+// `save_and_return` tells the three apart by one comparison.
+const _: () = assert!(xstate::XSAVEOPT < xstate::XSAVE && xstate::XSAVE < xstate::FXSAVE);

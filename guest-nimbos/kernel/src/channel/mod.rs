@@ -1,34 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The channel to the cell that serves calls: its life, and how one call travels.
+//! The channel to the cell that serves calls: its life, and the ring between the two.
 //!
 //! ```text
-//! Waiting --first call: server ready, UintrInit answered--> Connected --server gone, ring broken, end--> Closed
+//! Waiting --a call is wanted, server ready--> Connecting --UintrInit answered--> Connected
+//!                                                     any --server gone, ring broken, end--> Closed
 //! ```
 //!
-//! A call is put into the ring, SENDUIPI notifies the server, and the kernel idles until the completion is there; the
-//! server's SENDUIPI raises [`crate::interrupts::NOTIFICATION`] and ends the idling. Nothing on the way is a VM exit. What
-//! comes out of shared memory is checked here or in `forward_ring`.
+//! A call is put into the ring and SENDUIPI notifies the server; nobody waits here. The server's SENDUIPI raises
+//! [`crate::interrupts::NOTIFICATION`], and the completions are taken. Nothing on the way is a VM exit. Only while it connects the
+//! channel is looked at by the timer, because the server does not know yet whom to notify. What comes out of shared memory is
+//! checked here or in `forward_ring`.
 
 mod region;
 
 use core::fmt;
 
-use forward_ring::{Buffer, Call, Client, Geometry, Token, UintrReply, WaitError};
+use forward_ring::{Buffer, Call, Client, Geometry, SLOTS, Token, UintrReply, WaitError};
 use hv_abi::channel::UPID_SLOTS;
 use hv_abi::{ChannelInfo, text};
 use nimbos::abi::Errno;
-use nimbos::reply::{self, BadResult};
-use uintr::USER_VECTORS;
+use nimbos::reply::BadResult;
+use uintr::{USER_VECTORS, Upid};
 
 use crate::arch::cpu::Features;
 use crate::arch::sender::Sender;
-use crate::interrupts::{Interrupts, TICKS_PER_SECOND};
+use crate::interrupts::TICKS_PER_SECOND;
 use region::Region;
 
-/// Our UPID slot.
-const OWN_SLOT: usize = 0;
-/// User vector that the server posts in our UPID. Any would do: this kernel looks at the ring.
-const OWN_USER_VECTOR: u32 = 0;
+/// The UPID slot in which the server posts: the boot CPU's.
+const REPLY_SLOT: u32 = 0;
+/// User vector that the server posts there. Any would do: this kernel looks at the ring.
+const REPLY_VECTOR: u32 = 0;
 /// Ticks between two lines that tell of waiting.
 const PROGRESS_TICKS: u64 = 5 * TICKS_PER_SECOND as u64;
 
@@ -37,13 +39,16 @@ pub struct Channel {
     name: &'static str,
     region: Region,
     client: Client,
-    features: Features,
+    has_uintr: bool,
+    logs_path: bool,
     state: State,
 }
 
 enum State {
-    /// The server has not been heard of.
-    Waiting,
+    /// The server has not been heard of, for so many ticks since a call was wanted.
+    Waiting { ticks: u64 },
+    /// UintrInit is under way.
+    Connecting,
     /// Notifications work both ways.
     Connected(Sender),
     /// For ever; keeps the number of notifications sent.
@@ -52,21 +57,25 @@ enum State {
 
 /// Why a channel is closed.
 #[derive(Clone, Copy, Debug)]
-enum Failure {
+pub enum Failure {
+    /// The processor cannot notify.
     NoUintr,
+    /// There will be no completion.
     NoCompletion(WaitError),
+    /// A result that its call cannot have.
     BadResult(BadResult),
-    BadPartner { result: i64 },
+    /// An answer to UintrInit that names no UPID slot.
+    BadPartner {
+        /// The answer.
+        result: i64,
+    },
+    /// SENDUIPI faulted.
     PostRefused,
 }
 
 impl Channel {
-    /// Makes our side ready. The server is not needed before the first call.
-    pub fn open(
-        info: &'static ChannelInfo,
-        features: Features,
-        interrupts: &mut Interrupts,
-    ) -> Option<Self> {
+    /// Makes our side ready. The server is not needed before the first call. `logs_path`: a line for each notification.
+    pub fn open(info: &'static ChannelInfo, features: Features, logs_path: bool) -> Option<Self> {
         let name = text(&info.name).unwrap_or("?");
         let geometry = match Geometry::for_channel(info.size) {
             Ok(geometry) => geometry,
@@ -77,26 +86,40 @@ impl Channel {
         };
         let region = Region::new(info);
         let client = Client::new(region.ring(geometry));
-        interrupts.set_inbox(region.own_upid(OWN_SLOT));
-        region.set_ready(true);
         Some(Self {
             name,
             region,
             client,
-            features,
-            state: State::Waiting,
+            has_uintr: features.has_uintr,
+            logs_path,
+            state: State::Waiting { ticks: 0 },
         })
     }
 
-    /// Tells whether calls can be made without waiting for the server to start.
+    /// Tells the server that we are there: all UPID slots in use are ready.
+    pub fn announce(&self) {
+        self.region.set_ready(true);
+    }
+
+    /// Returns the UPID slot of the CPU `cpu`.
+    pub fn inbox(&self, cpu: usize) -> &'static Upid {
+        self.region.own_upid(cpu)
+    }
+
+    /// Tells whether calls can be made.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected(_))
+    }
+
+    /// Tells whether no call can be made any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
     }
 
     /// Returns the number of notifications sent.
     pub fn sent(&self) -> u64 {
         match &self.state {
-            State::Waiting => 0,
+            State::Waiting { .. } | State::Connecting => 0,
             State::Connected(sender) => sender.sent(),
             State::Closed { sent } => *sent,
         }
@@ -107,42 +130,118 @@ impl Channel {
         self.client.geometry().buffer_len()
     }
 
-    /// Makes a call without data; see [`Self::call_with`].
-    pub fn call(
-        &mut self,
-        interrupts: &mut Interrupts,
-        call: Call,
-        most: i64,
-    ) -> Result<i64, Errno> {
-        self.call_with(interrupts, call, most, |_| (), |_, _| ())
+    /// Takes a token for a call, or returns `None` if there is none now: all are in use, or the channel is not connected yet. A
+    /// closed channel gives -EIO.
+    pub fn reserve(&mut self) -> Result<Option<Token>, Errno> {
+        match self.state {
+            State::Connected(_) => Ok(self.client.reserve().ok()),
+            State::Waiting { .. } | State::Connecting => Ok(None),
+            State::Closed { .. } => Err(Errno::Io),
+        }
     }
 
-    /// Makes a call. `put` fills its buffer before; `take` gets the buffer and the result, which is an error number or
-    /// in `0..=most`. Waits for the server if this is the first call.
-    pub fn call_with(
-        &mut self,
-        interrupts: &mut Interrupts,
-        call: Call,
-        most: i64,
-        put: impl FnOnce(Buffer<'_>),
-        take: impl FnOnce(Buffer<'_>, i64),
-    ) -> Result<i64, Errno> {
-        if matches!(self.state, State::Waiting) {
-            self.connect(interrupts)?;
-        }
-        if !self.is_connected() {
-            return Err(Errno::Io);
-        }
-        // One call at a time, and a closed channel makes none: there is always a token.
-        let token = self.client.reserve().map_err(|_| Errno::Io)?;
-        put(self.client.buffer(&token));
-        let (token, result) = self.travel(interrupts, token, call)?;
-        let checked = reply::checked(result, most);
-        if checked.is_ok() {
-            take(self.client.buffer(&token), result);
-        }
+    /// Tells whether a call can be made at once.
+    pub fn has_token(&self) -> bool {
+        self.is_connected() && self.client.in_flight() < SLOTS
+    }
+
+    /// Returns a call's buffer.
+    pub fn buffer(&self, token: &Token) -> Buffer<'_> {
+        self.client.buffer(token)
+    }
+
+    /// Gives a token back.
+    pub fn release(&mut self, token: Token) {
         self.client.release(token);
-        checked.map_err(|error| self.fail(Failure::BadResult(error)))
+    }
+
+    /// Puts a call into the ring and notifies the server, unless it has yet to look at an earlier one. The channel is
+    /// connected.
+    pub fn submit(&mut self, token: Token, call: Call) -> Result<(), Errno> {
+        let (opcode, arguments) = call.encode();
+        let State::Connected(sender) = &mut self.state else {
+            return Err(Errno::Io);
+        };
+        // Before the server can see the call, and answer it.
+        if self.logs_path {
+            say!("path: call {opcode}, sent before {}", sender.sent());
+        }
+        let submitted = self.client.submit(token, opcode, arguments);
+        if !submitted.notify || sender.send() {
+            Ok(())
+        } else {
+            Err(self.fail(Failure::PostRefused))
+        }
+    }
+
+    /// Takes the next completion. A server that breaks the ring closes the channel.
+    pub fn take_completion(&mut self) -> Option<(Token, i64)> {
+        match self.client.poll() {
+            Ok(completion) => completion,
+            Err(error) => {
+                self.fail(Failure::NoCompletion(WaitError::Ring(error)));
+                None
+            }
+        }
+    }
+
+    /// Tells whether a server serves. Looked at before the ring: a server that completes and goes is not one that has gone
+    /// without.
+    pub fn is_server_there(&self) -> bool {
+        self.region.is_server_ready()
+    }
+
+    /// Tells whether the server has a call.
+    pub fn has_calls(&self) -> bool {
+        self.client.in_flight() != 0
+    }
+
+    /// Goes on with connecting, because a call is wanted: asks a server that is ready for its UPID slot, or takes its answer.
+    /// Until it has answered, both sides poll.
+    pub fn connect(&mut self) {
+        match self.state {
+            State::Waiting { .. } if !self.has_uintr => {
+                self.fail(Failure::NoUintr);
+            }
+            State::Waiting { .. } if self.is_server_there() => self.ask_server(),
+            State::Waiting { .. } => {}
+            State::Connecting => self.take_answer(),
+            State::Connected(_) | State::Closed { .. } => {}
+        }
+    }
+
+    /// Counts a tick of the timer for which a call has waited for a server.
+    pub fn count_waiting(&mut self) {
+        if let State::Waiting { ticks } = &mut self.state {
+            *ticks += 1;
+            if ticks.is_multiple_of(PROGRESS_TICKS) {
+                let seconds = *ticks / u64::from(TICKS_PER_SECOND);
+                say!("channel '{}': no server for {seconds} s", self.name);
+            }
+        }
+    }
+
+    /// Makes the last call, and waits for its completion by calling `idle` again and again, which waits for an interrupt and
+    /// makes the inbox ready. What else completes meanwhile is thrown away. Whatever the server answers, this is the end.
+    pub fn finish(&mut self, call: Call, mut idle: impl FnMut()) {
+        let mut token = self.client.reserve().ok();
+        let mut last = None;
+        loop {
+            if let Some(token) = token.take() {
+                last = Some(token.number());
+                if self.submit(token, call).is_err() {
+                    return;
+                }
+            }
+            let region = &self.region;
+            match self.client.wait(|| region.is_server_ready(), &mut idle) {
+                Ok((done, _)) if last == Some(done.number()) => return,
+                // The first one makes room for the last call, where there was none.
+                Ok((done, _)) if last.is_none() => token = Some(done),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Leaves the channel: the server sees that nobody calls any more.
@@ -151,75 +250,57 @@ impl Channel {
         self.region.set_ready(false);
     }
 
-    /// Waits for the server and exchanges UPID slots with it. Until that is done, both sides poll.
-    fn connect(&mut self, interrupts: &mut Interrupts) -> Result<(), Errno> {
-        if !self.features.has_uintr {
-            return Err(self.fail(Failure::NoUintr));
-        }
-        self.wait_for_server(interrupts);
+    /// Closes the channel for a reason, and returns what all calls get from now on.
+    pub fn fail(&mut self, failure: Failure) -> Errno {
+        say!("channel '{}' is closed: {failure}", self.name);
+        self.close();
+        Errno::Io
+    }
+
+    fn ask_server(&mut self) {
         let call = Call::UintrInit {
-            slot: OWN_SLOT as u32,
-            vector: OWN_USER_VECTOR,
+            slot: REPLY_SLOT,
+            vector: REPLY_VECTOR,
         };
-        let token = self.client.reserve().map_err(|_| Errno::Io)?;
-        let (token, result) = self.travel(interrupts, token, call)?;
-        self.client.release(token);
+        // No call has been made, so there is a token.
+        if let Ok(token) = self.client.reserve() {
+            let (opcode, arguments) = call.encode();
+            // Nobody knows yet whom to notify.
+            let _ = self.client.submit(token, opcode, arguments);
+            self.state = State::Connecting;
+        }
+    }
+
+    fn take_answer(&mut self) {
+        let is_server_there = self.is_server_there();
+        match self.take_completion() {
+            Some((token, result)) => {
+                self.client.release(token);
+                self.use_partner(result);
+            }
+            None if !is_server_there && !self.is_closed() => {
+                self.fail(Failure::NoCompletion(WaitError::ServerGone));
+            }
+            None => {}
+        }
+    }
+
+    fn use_partner(&mut self, result: i64) {
         let partner = UintrReply::decode(result).filter(|partner| {
             usize::from(partner.slot) < UPID_SLOTS && partner.vector < USER_VECTORS
         });
         let sender = partner.and_then(|UintrReply { slot, vector }| {
-            Sender::new(self.features, self.region.server_upid(slot.into()), vector).ok()
+            Sender::new(self.region.server_upid(slot.into()), vector).ok()
         });
-        let Some(sender) = sender else {
-            return Err(self.fail(Failure::BadPartner { result }));
-        };
-        self.state = State::Connected(sender);
-        say!("channel '{}' is connected", self.name);
-        Ok(())
-    }
-
-    fn wait_for_server(&self, interrupts: &mut Interrupts) {
-        let start = interrupts.ticks();
-        let mut next_line = start + PROGRESS_TICKS;
-        while !self.region.is_server_ready() {
-            interrupts.wait();
-            if interrupts.ticks() >= next_line {
-                let seconds = (next_line - start) / u64::from(TICKS_PER_SECOND);
-                say!("channel '{}': no server for {seconds} s", self.name);
-                next_line += PROGRESS_TICKS;
+        match sender {
+            Some(sender) => {
+                self.state = State::Connected(sender);
+                say!("channel '{}' is connected", self.name);
+            }
+            None => {
+                self.fail(Failure::BadPartner { result });
             }
         }
-    }
-
-    /// Submits a call, notifies, and waits for its completion.
-    fn travel(
-        &mut self,
-        interrupts: &mut Interrupts,
-        token: Token,
-        call: Call,
-    ) -> Result<(Token, i64), Errno> {
-        let (opcode, arguments) = call.encode();
-        // Before the request is published: a server that has not gone to sleep takes it without being notified, and a
-        // slow console would let it come twice before this kernel looks once.
-        if interrupts.logs_path() {
-            say!("path: call {opcode}, sent before {}", self.sent());
-        }
-        let submitted = self.client.submit(token, opcode, arguments);
-        if let State::Connected(sender) = &mut self.state
-            && submitted.notify
-            && !sender.send()
-        {
-            return Err(self.fail(Failure::PostRefused));
-        }
-        self.client
-            .wait(|| self.region.is_server_ready(), || interrupts.wait())
-            .map_err(|error| self.fail(Failure::NoCompletion(error)))
-    }
-
-    fn fail(&mut self, failure: Failure) -> Errno {
-        say!("channel '{}' is closed: {failure}", self.name);
-        self.close();
-        Errno::Io
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Region {
     server_state: &'static StateWord,
 }
 
+// SAFETY: a region is addresses that every CPU may access, the words by atomics; nothing in it belongs to a CPU.
+unsafe impl Send for Region {}
+
 impl Region {
     /// Takes over the memory of a channel, which the kernel has mapped as ordinary memory.
     pub fn new(info: &ChannelInfo) -> Self {
