@@ -102,6 +102,7 @@ pub enum CallError {
 
 impl Call {
     /// Returns opcode and arguments as they go into the ring.
+    #[inline]
     pub fn encode(&self) -> (u32, [u64; 4]) {
         // Sign-extended, as a register holds it.
         let int = |value: i32| i64::from(value) as u64;

@@ -12,6 +12,7 @@ pub struct Token(u32);
 
 impl Token {
     /// Returns the token's number, below [`SLOTS`], which names the call from submission to release.
+    #[inline]
     pub fn number(&self) -> u32 {
         self.0
     }
@@ -26,17 +27,20 @@ impl TokenSet {
     pub(crate) const FULL: Self = Self(u32::MAX >> (u32::BITS as usize - SLOTS));
 
     /// Puts `token` in and gives up the right that it stands for.
+    #[inline]
     pub(crate) fn insert(&mut self, token: Token) {
         self.0 |= 1 << token.0;
     }
 
     /// Takes out the lowest token.
+    #[inline]
     pub(crate) fn take_any(&mut self) -> Option<Token> {
         let number = self.0.trailing_zeros();
         self.take(number)
     }
 
     /// Takes out the token with `number`, which may be any value at all.
+    #[inline]
     pub(crate) fn take(&mut self, number: u32) -> Option<Token> {
         let bit = 1u32.checked_shl(number)?;
         if self.0 & bit == 0 {
@@ -46,6 +50,7 @@ impl TokenSet {
         Some(Token(number))
     }
 
+    #[inline]
     pub(crate) fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -146,6 +146,7 @@ impl Upid {
     /// ON goes first. Were the requests taken first, a post between the two steps would find ON set, not notify, and
     /// lie unseen after ON has been cleared. In this order it notifies again: at worst for requests already taken.
     /// (SDM 3A, "User-Interrupt Notification Processing", has the same order.)
+    #[inline]
     pub fn take_requests(&self) -> u64 {
         self.control.fetch_and(!Self::OUTSTANDING, Ordering::AcqRel);
         self.pir.swap(0, Ordering::AcqRel)

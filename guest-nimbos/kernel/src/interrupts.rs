@@ -15,9 +15,6 @@ pub const APIC_ERROR: u8 = 0xf2;
 /// Spurious interrupt of the local APIC; it is not ended with an EOI.
 pub const SPURIOUS: u8 = 0xff;
 
-/// From another CPU: a thread can run, or there is something to be done before a program goes on.
-pub const RESCHEDULE: u8 = 0xf1;
-
 /// Ticks of the timer in a second.
 pub const TICKS_PER_SECOND: u32 = 100;
 
@@ -38,8 +35,6 @@ pub enum Event {
     Timer,
     /// The channel's server has notified: there may be completions.
     Notification,
-    /// Another CPU wants attention.
-    Reschedule,
     /// Nothing that has consequences.
     Nothing,
 }
@@ -67,6 +62,7 @@ impl Interrupts {
 
     /// Waits for an interrupt and handles it. Whatever happened before calling, an interrupt that came since then ends the
     /// wait.
+    #[inline(always)]
     pub fn wait(&mut self) -> Event {
         match cpu::wait_for_interrupt() {
             Some(vector) => self.handle(vector),
@@ -75,6 +71,7 @@ impl Interrupts {
     }
 
     /// Handles an interrupt that the local APIC has in service.
+    #[inline(always)]
     pub fn handle(&mut self, vector: u8) -> Event {
         let event = match vector {
             NOTIFICATION => {
@@ -82,19 +79,20 @@ impl Interrupts {
                 Event::Notification
             }
             TIMER => Event::Timer,
-            RESCHEDULE => Event::Reschedule,
-            APIC_ERROR => {
-                say!("local APIC error {:#x}", self.apic.take_errors());
-                Event::Nothing
-            }
             SPURIOUS => return Event::Nothing,
-            vector => {
-                say!("unexpected interrupt {vector:#x}");
-                Event::Nothing
-            }
+            vector => self.handle_unwanted(vector),
         };
         self.apic.end_of_interrupt();
         event
+    }
+
+    #[cold]
+    fn handle_unwanted(&mut self, vector: u8) -> Event {
+        match vector {
+            APIC_ERROR => say!("local APIC error {:#x}", self.apic.take_errors()),
+            vector => say!("unexpected interrupt {vector:#x}"),
+        }
+        Event::Nothing
     }
 
     /// Tells whether a tick is due at the reading `now`; see [`Apic::take_tick`].
@@ -108,16 +106,13 @@ impl Interrupts {
     }
 
     /// Sees to it that the timer fires at `deadline` at the latest.
+    #[inline(always)]
     pub fn fire_by(&mut self, deadline: u64) {
         self.apic.fire_by(deadline);
     }
 
-    /// Sends [`RESCHEDULE`] to the CPU with `apic_id`.
-    pub fn send_reschedule(&mut self, apic_id: u32) {
-        self.apic.send_interrupt(apic_id, RESCHEDULE);
-    }
-
     /// Makes the inbox ready for the next notification; what it announces is found in the ring, afterwards.
+    #[inline(always)]
     fn take_notification(&mut self) {
         self.received += 1;
         if let Some(inbox) = self.inbox {

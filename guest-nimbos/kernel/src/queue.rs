@@ -42,11 +42,13 @@ impl Queue {
     };
 
     /// Tells whether there is no entry.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.first == NONE
     }
 
     /// Puts an entry, which is in no queue, behind all others.
+    #[inline]
     pub fn push<const N: usize>(&mut self, links: &mut Links<N>, entry: usize) {
         links.next[entry] = NONE;
         let entry = entry as u8;
@@ -59,6 +61,7 @@ impl Queue {
     }
 
     /// Takes the entry out that is in for the longest time.
+    #[inline]
     pub fn pop<const N: usize>(&mut self, links: &Links<N>) -> Option<usize> {
         if self.is_empty() {
             return None;

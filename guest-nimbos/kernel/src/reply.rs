@@ -14,6 +14,7 @@ pub struct BadResult {
 }
 
 /// Returns a result that is an error number or in `0..=most`.
+#[inline]
 pub fn checked(result: i64, most: i64) -> Result<i64, BadResult> {
     if (LAST_ERROR..=most).contains(&result) {
         Ok(result)

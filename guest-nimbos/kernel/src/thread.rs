@@ -11,7 +11,7 @@ use nimbos::queue::{Links, Queue};
 use crate::arch::trap::UserContext;
 use crate::kernel::exec::Exec;
 use crate::kernel::forward::{Forwarded, Receipt};
-use crate::memory::{PageBox, Pages};
+use crate::memory::PageBox;
 use crate::process::ProcessNo;
 
 /// Most threads of all processes together.
@@ -29,10 +29,7 @@ pub enum State {
     /// It is in the queue of those that can run.
     Ready,
     /// It runs on a CPU, which has its context.
-    Running {
-        /// Number of the CPU.
-        cpu: u8,
-    },
+    Running,
     /// Its system call is not finished.
     Waiting(Wait),
 }
@@ -63,13 +60,6 @@ pub enum Wait {
     },
     /// The end of the process's other threads, to go on in a new program.
     Alone,
-    /// CPUs that may still use memory which was taken away.
-    Unmap {
-        /// The memory.
-        pages: Pages,
-        /// A bit for each CPU.
-        cpus: u32,
-    },
 }
 
 /// A thread.
@@ -137,17 +127,20 @@ impl Threads {
     }
 
     /// Lets a thread run when it is its turn; it is in no queue.
+    #[inline(always)]
     pub fn make_ready(&mut self, thread: ThreadNo) {
         self[thread].state = State::Ready;
         self.ready.push(&mut self.links, thread.index());
     }
 
     /// Tells whether a thread can run that does not.
+    #[inline(always)]
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// Takes the thread whose turn it is.
+    #[inline(always)]
     pub fn take_ready(&mut self) -> Option<ThreadNo> {
         let number = self.ready.pop(&self.links)?;
         Some(ThreadNo(number as u8))
@@ -213,6 +206,7 @@ impl Thread {
     ///
     /// # Panics
     /// If a CPU has them.
+    #[inline(always)]
     pub fn context(&mut self) -> &mut UserContext {
         self.context.as_mut().expect("the thread does not run")
     }

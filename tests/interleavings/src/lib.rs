@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `processor` | SENDUIPI, notification processing, interrupts on their way, HLT |
 //! | `linux` | the driver's `context.c` and `wait.c`, the scheduler's sleep and wake-up, the shadow process's loop |
-//! | `nimbos` | the co-kernel's interrupt handler and idling, around the real `Client::wait` |
+//! | `nimbos` | the co-kernel's interrupt handler, idling and draining, around the real `Client::poll` |
 //! | `channel` | the shared memory, and items that show when they are torn |
 //!
 //! `scenarios` holds the tests. A lost wake-up is a deadlock, which loom reports: the timed re-checks and timer ticks

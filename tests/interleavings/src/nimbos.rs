@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The co-kernel: guest-nimbos/kernel/src/interrupts.rs and channel/mod.rs.
+//! The co-kernel: guest-nimbos/kernel/src, interrupts.rs, kernel/schedule.rs and kernel/forward.rs.
 
 use std::sync::Arc;
 
@@ -12,8 +12,10 @@ use crate::processor::{NOTIFICATION, TIMER};
 #[derive(Debug)]
 pub struct Nimbos {
     pub client: End<Client>,
-    /// Number of the next call whose completion is waited for.
-    pub completed: u32,
+    /// How many calls have completed.
+    completed: u32,
+    /// How many of them a thread of the co-kernel has seen.
+    seen: u32,
 }
 
 impl Nimbos {
@@ -22,33 +24,62 @@ impl Nimbos {
         Self {
             client: channel.client(),
             completed: 0,
+            seen: 0,
         }
     }
 
-    /// The rest of `Channel::travel`: waits for the completion of the oldest call.
+    /// The only thread waits for the completion of its oldest call: the co-kernel idles.
     pub fn wait_for_completion(&mut self) -> Result<(), WaitError> {
-        let channel = Arc::clone(&self.client.channel);
-        let completion = self
-            .client
-            .wait(|| channel.is_server_ready(), || wait(&channel))?;
-        assert_eq!(self.client.completed(completion), self.completed);
-        self.completed += 1;
+        while self.completed == self.seen {
+            self.idle()?;
+        }
+        self.seen += 1;
         Ok(())
     }
-}
 
-/// `Interrupts::wait`: interrupts are disabled but for HLT.
-fn wait(channel: &Channel) {
-    // if let Some(vector) = cpu::wait_for_interrupt()
-    // self.handle(vector);
-    handle(channel, channel.machine.nimbos.halt());
+    /// `idle` of kernel/schedule.rs: interrupts are disabled but for HLT.
+    fn idle(&mut self) -> Result<(), WaitError> {
+        let channel = Arc::clone(&self.client.channel);
+        // let event = cpu.interrupts.wait();
+        let event = channel.machine.nimbos.halt();
+        handle(&channel, event);
+        // kernel.on_event(cpu, event, None);
+        match event {
+            NOTIFICATION => self.drain(),
+            _ => self.tick_channel()?,
+        }
+        Ok(())
+    }
+
+    /// `Kernel::drain`.
+    fn drain(&mut self) {
+        // channel.take_completion()
+        while let Some(completion) = self.client.poll().unwrap() {
+            assert_eq!(self.client.completed(completion), self.completed);
+            self.completed += 1;
+        }
+    }
+
+    /// `Kernel::tick_channel`.
+    fn tick_channel(&mut self) -> Result<(), WaitError> {
+        // !channel.is_server_there()
+        if !self.client.channel.is_server_ready() {
+            // self.drain();
+            self.drain();
+            // self.lose_calls();
+            if self.client.in_flight() != 0 {
+                return Err(WaitError::ServerGone);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `Interrupts::handle`.
 fn handle(channel: &Channel, vector: u8) {
     match vector {
         NOTIFICATION => {
-            // NOTIFICATION => self.take_notification()
+            // self.take_notification();
             let _ = channel.client_upid.take_requests();
         }
         TIMER => {}

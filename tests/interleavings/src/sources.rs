@@ -38,8 +38,10 @@ const WAIT: &str = "guest-linux-shadow/driver/wait.c";
 const SERVE: &str = "guest-linux-shadow/shadow/src/serve.rs";
 const DOORBELL: &str = "hypervisor/src/doorbell.rs";
 const INTERRUPTS: &str = "guest-nimbos/kernel/src/interrupts.rs";
+const SCHEDULE: &str = "guest-nimbos/kernel/src/kernel/schedule.rs";
+const FORWARD: &str = "guest-nimbos/kernel/src/kernel/forward.rs";
 
-const MODELLED: [Modelled; 12] = [
+const MODELLED: [Modelled; 14] = [
     modelled(
         CONTEXT,
         "isthmus_context_load",
@@ -67,7 +69,9 @@ const MODELLED: [Modelled; 12] = [
     ),
     modelled(WAIT, "isthmus_wait", "linux.rs", "wait", 3),
     modelled(SERVE, "serve", "linux.rs", "serve_waiting", 6),
-    modelled(INTERRUPTS, "wait", "nimbos.rs", "wait", 2),
+    modelled(SCHEDULE, "idle", "nimbos.rs", "idle", 2),
+    modelled(FORWARD, "drain", "nimbos.rs", "drain", 1),
+    modelled(FORWARD, "tick_channel", "nimbos.rs", "tick_channel", 3),
     modelled(INTERRUPTS, "handle", "nimbos.rs", "handle", 1),
     modelled(DOORBELL, "relay", "processor.rs", "senduipi_by_proxy", 2),
 ];
@@ -144,7 +148,7 @@ fn the_co_kernel_enables_interrupts_for_hlt_only() {
         &read("guest-nimbos/kernel/src/arch/cpu.rs"),
         "wait_for_interrupt",
     );
-    assert!(body.contains(r#"asm!("sti", "hlt", "cli")"#), "{body}");
+    assert!(body.contains(r#"asm!("sti", "hlt", "cli", "#), "{body}");
     let body = self::body(&read(INTERRUPTS), "take_notification");
     assert!(body.contains("inbox.take_requests()"), "{body}");
 }

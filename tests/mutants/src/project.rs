@@ -20,6 +20,7 @@ const SOURCES: [&str; 10] = [
     "guest-linux-shadow/shadow/src/serve.rs",
     "guest-nimbos/kernel/src/arch/cpu.rs",
     "guest-nimbos/kernel/src/interrupts.rs",
+    "guest-nimbos/kernel/src/kernel",
     "hypervisor/src/doorbell.rs",
     "tests/interleavings",
 ];

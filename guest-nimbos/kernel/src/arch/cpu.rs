@@ -96,6 +96,7 @@ pub fn tsc() -> u64 {
 ///
 /// Whatever became pending before, while interrupts were disabled, ends the wait at once: STI keeps them disabled
 /// for one more instruction, so none is taken between the caller's last look and HLT. (SDM 2, "STI")
+#[inline(always)]
 pub fn wait_for_interrupt() -> Option<u8> {
     let vector: u64;
     // SAFETY: interrupts are enabled for HLT only. The stub of an interrupt runs on a stack of its own, changes no register but

@@ -72,6 +72,7 @@ impl Sender {
 
     /// Posts, and thereby notifies unless a notification is outstanding. Returns whether the processor did it: it
     /// refuses a UPID in which the other side has set reserved bits.
+    #[inline(always)]
     pub fn send(&mut self) -> bool {
         // SAFETY: `new` enabled the instruction and wrote the entry; a fault is taken care of.
         let is_posted = unsafe { post(INDEX) };

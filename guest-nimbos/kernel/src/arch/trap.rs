@@ -187,6 +187,7 @@ impl UserContext {
     ///
     /// # Safety
     /// The address space in CR3 is the program's, maps the kernel, and gives user mode nothing that is not the program's.
+    #[inline(always)]
     pub unsafe fn run(&mut self) -> Trap {
         let registers = self.registers_mut();
         registers.rflags = registers.rflags & USER_FLAGS | FIXED_USER_FLAGS;
@@ -222,12 +223,14 @@ pub fn stub_address(vector: usize) -> u64 {
 
 /// Returns the address that SYSCALL goes to.
 pub fn syscall_address() -> u64 {
-    (syscall_entry as *const ()).addr() as u64
+    (trap_system_call as *const ()).addr() as u64
 }
 
 unsafe extern "C" {
     /// The stubs of all vectors, [`STUB_LEN`] bytes each.
     fn trap_stubs();
+    /// Where SYSCALL goes.
+    fn trap_system_call();
 }
 
 // A stub leaves the same seven words for every vector: vector, error code, RIP, CS, RFLAGS, RSP, SS.
@@ -243,15 +246,14 @@ global_asm!(
     "push 0",
     ".endif",
     "push trap_vector",
-    "jmp {common}",
+    "jmp trap_common",
     ".set trap_vector, trap_vector + 1",
     ".endr",
     ".popsection",
-    common = sym trap_common,
 );
 
 /// Saves what its caller relies on, and goes to user mode with the registers and the extended state behind them; after a system
-/// call by SYSRET, because the program expects RCX and R11 to be lost. [`save_and_return`] comes back.
+/// call by SYSRET, because the program expects RCX and R11 to be lost. `trap_save` comes back.
 ///
 /// # Safety
 /// As for [`UserContext::run`].
@@ -336,144 +338,128 @@ unsafe extern "C" fn enter_user(registers: *mut Registers) {
     )
 }
 
-/// Where SYSCALL goes: RCX = RIP, R11 = RFLAGS, still the program's stack and GS base, interrupts disabled by SFMASK. RSP serves
-/// as the pointer to the registers; nothing can use it as a stack meanwhile, because every gate has a stack of its own.
-#[unsafe(naked)]
-unsafe extern "C" fn syscall_entry() -> ! {
-    naked_asm!(
-        "swapgs",
-        "mov gs:[{syscall_rsp}], rsp",
-        "mov rsp, gs:[{registers}]",
-        "mov [rsp + {rax}], rax",
-        "mov [rsp + {rip}], rcx",
-        "mov [rsp + {rflags}], r11",
-        "mov rax, gs:[{syscall_rsp}]",
-        "mov [rsp + {user_rsp}], rax",
-        "mov qword ptr [rsp + {event}], {system_call}",
-        "mov rax, rsp",
-        "jmp {save}",
-        syscall_rsp = const offset_of!(EntryArea, syscall_rsp),
-        registers = const offset_of!(EntryArea, registers),
-        system_call = const SYSTEM_CALL,
-        rax = const offset_of!(Registers, rax),
-        rip = const offset_of!(Registers, rip),
-        rflags = const offset_of!(Registers, rflags),
-        user_rsp = const offset_of!(Registers, rsp),
-        event = const offset_of!(Registers, event),
-        save = sym save_and_return,
-    )
-}
-
-/// Where all stubs go.
-///
-/// From the kernel, that is from HLT, an interrupt leaves its vector in RAX and returns with interrupts disabled.
-#[unsafe(naked)]
-unsafe extern "C" fn trap_common() -> ! {
-    naked_asm!(
-        "test byte ptr [rsp + 24], 3",
-        "jnz 2f",
-        "cmp qword ptr [rsp], {exceptions}",
-        "jb {kernel_exception}",
-        "pop rax",
-        "add rsp, 8",
-        "and dword ptr [rsp + 16], {no_interrupts}",
-        "iretq",
-        "2:",
-        "swapgs",
-        "push rax",
-        "mov rax, gs:[{registers}]",
-        "mov [rax + {rcx}], rcx",
-        "mov [rax + {r11}], r11",
-        "pop [rax + {rax}]",
-        "pop [rax + {event}]",
-        "pop [rax + {error_code}]",
-        "pop [rax + {rip}]",
-        "add rsp, 8",
-        "pop [rax + {rflags}]",
-        "pop [rax + {user_rsp}]",
-        "push {kernel_flags}",
-        "popfq",
-        "jmp {save}",
-        exceptions = const EXCEPTIONS,
-        kernel_exception = sym kernel_exception::entry,
-        no_interrupts = const !(1 << 9),
-        kernel_flags = const KERNEL_FLAGS,
-        registers = const offset_of!(EntryArea, registers),
-        rax = const offset_of!(Registers, rax),
-        rcx = const offset_of!(Registers, rcx),
-        r11 = const offset_of!(Registers, r11),
-        event = const offset_of!(Registers, event),
-        error_code = const offset_of!(Registers, error_code),
-        rip = const offset_of!(Registers, rip),
-        rflags = const offset_of!(Registers, rflags),
-        user_rsp = const offset_of!(Registers, rsp),
-        save = sym save_and_return,
-    )
-}
-
-/// Saves what is left of the program's registers at RAX, its extended state too, and returns from [`enter_user`].
-#[unsafe(naked)]
-unsafe extern "C" fn save_and_return() -> ! {
-    naked_asm!(
-        "mov [rax + {rbx}], rbx",
-        "mov [rax + {rdx}], rdx",
-        "mov [rax + {rsi}], rsi",
-        "mov [rax + {rdi}], rdi",
-        "mov [rax + {rbp}], rbp",
-        "mov [rax + {r8}], r8",
-        "mov [rax + {r9}], r9",
-        "mov [rax + {r10}], r10",
-        "mov [rax + {r12}], r12",
-        "mov [rax + {r13}], r13",
-        "mov [rax + {r14}], r14",
-        "mov [rax + {r15}], r15",
-        "mov rdi, rax",
-        "cmp byte ptr [rip + {mode}], {xsave}",
-        "jae 3f",
-        "mov eax, -1",
-        "mov edx, -1",
-        "xsaveopt64 [rdi + {xstate}]",
-        "2:",
-        "ldmxcsr [rip + {mxcsr}]",
-        "mov rsp, gs:[{kernel_rsp}]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-        "3:",
-        "ja 4f",
-        "mov eax, -1",
-        "mov edx, -1",
-        "xsave64 [rdi + {xstate}]",
-        "jmp 2b",
-        "4:",
-        "fxsave64 [rdi + {xstate}]",
-        "jmp 2b",
-        kernel_rsp = const offset_of!(EntryArea, kernel_rsp),
-        mode = sym MODE,
-        xsave = const xstate::XSAVE,
-        xstate = const XSTATE_OFFSET,
-        mxcsr = sym DEFAULT_MXCSR,
-        rbx = const offset_of!(Registers, rbx),
-        rdx = const offset_of!(Registers, rdx),
-        rsi = const offset_of!(Registers, rsi),
-        rdi = const offset_of!(Registers, rdi),
-        rbp = const offset_of!(Registers, rbp),
-        r8 = const offset_of!(Registers, r8),
-        r9 = const offset_of!(Registers, r9),
-        r10 = const offset_of!(Registers, r10),
-        r12 = const offset_of!(Registers, r12),
-        r13 = const offset_of!(Registers, r13),
-        r14 = const offset_of!(Registers, r14),
-        r15 = const offset_of!(Registers, r15),
-    )
-}
+// The ways in. All end in the return from `enter_user`, with the program's registers saved.
+//
+// SYSCALL: RCX = RIP, R11 = RFLAGS, still the program's stack and GS base, interrupts disabled by SFMASK. RSP serves as the pointer
+// to the registers; nothing can use it as a stack meanwhile, because every gate has a stack of its own.
+//
+// Stubs: from the kernel, that is from HLT, an interrupt leaves its vector in RAX and returns with interrupts disabled.
+global_asm!(
+    ".pushsection .text",
+    ".balign 16",
+    ".global trap_system_call",
+    "trap_system_call:",
+    "swapgs",
+    "mov gs:[{syscall_rsp}], rsp",
+    "mov rsp, gs:[{registers}]",
+    "mov [rsp + {rax}], rax",
+    "mov [rsp + {rip}], rcx",
+    "mov [rsp + {rflags}], r11",
+    "mov rax, gs:[{syscall_rsp}]",
+    "mov [rsp + {rsp}], rax",
+    "mov qword ptr [rsp + {event}], {system_call}",
+    "mov rax, rsp",
+    "trap_save:",
+    "mov [rax + {rbx}], rbx",
+    "mov [rax + {rdx}], rdx",
+    "mov [rax + {rsi}], rsi",
+    "mov [rax + {rdi}], rdi",
+    "mov [rax + {rbp}], rbp",
+    "mov [rax + {r8}], r8",
+    "mov [rax + {r9}], r9",
+    "mov [rax + {r10}], r10",
+    "mov [rax + {r12}], r12",
+    "mov [rax + {r13}], r13",
+    "mov [rax + {r14}], r14",
+    "mov [rax + {r15}], r15",
+    "mov rdi, rax",
+    "cmp byte ptr [rip + {mode}], {xsave}",
+    "jae 3f",
+    "mov eax, -1",
+    "mov edx, -1",
+    "xsaveopt64 [rdi + {xstate}]",
+    "2:",
+    "ldmxcsr [rip + {mxcsr}]",
+    "mov rsp, gs:[{kernel_rsp}]",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbp",
+    "pop rbx",
+    "ret",
+    "3:",
+    "ja 4f",
+    "mov eax, -1",
+    "mov edx, -1",
+    "xsave64 [rdi + {xstate}]",
+    "jmp 2b",
+    "4:",
+    "fxsave64 [rdi + {xstate}]",
+    "jmp 2b",
+    ".balign 16",
+    "trap_common:",
+    "test byte ptr [rsp + 24], 3",
+    "jnz 5f",
+    "cmp qword ptr [rsp], {exceptions}",
+    "jb {kernel_exception}",
+    "pop rax",
+    "add rsp, 8",
+    "and dword ptr [rsp + 16], {no_interrupts}",
+    "iretq",
+    "5:",
+    "swapgs",
+    "push rax",
+    "mov rax, gs:[{registers}]",
+    "mov [rax + {rcx}], rcx",
+    "mov [rax + {r11}], r11",
+    "pop [rax + {rax}]",
+    "pop [rax + {event}]",
+    "pop [rax + {error_code}]",
+    "pop [rax + {rip}]",
+    "add rsp, 8",
+    "pop [rax + {rflags}]",
+    "pop [rax + {rsp}]",
+    "push {kernel_flags}",
+    "popfq",
+    "jmp trap_save",
+    ".popsection",
+    syscall_rsp = const offset_of!(EntryArea, syscall_rsp),
+    registers = const offset_of!(EntryArea, registers),
+    kernel_rsp = const offset_of!(EntryArea, kernel_rsp),
+    system_call = const SYSTEM_CALL,
+    exceptions = const EXCEPTIONS,
+    kernel_exception = sym kernel_exception::entry,
+    no_interrupts = const !(1 << 9),
+    kernel_flags = const KERNEL_FLAGS,
+    mode = sym MODE,
+    xsave = const xstate::XSAVE,
+    xstate = const XSTATE_OFFSET,
+    mxcsr = sym DEFAULT_MXCSR,
+    rax = const offset_of!(Registers, rax),
+    rbx = const offset_of!(Registers, rbx),
+    rcx = const offset_of!(Registers, rcx),
+    rdx = const offset_of!(Registers, rdx),
+    rsi = const offset_of!(Registers, rsi),
+    rdi = const offset_of!(Registers, rdi),
+    rbp = const offset_of!(Registers, rbp),
+    r8 = const offset_of!(Registers, r8),
+    r9 = const offset_of!(Registers, r9),
+    r10 = const offset_of!(Registers, r10),
+    r11 = const offset_of!(Registers, r11),
+    r12 = const offset_of!(Registers, r12),
+    r13 = const offset_of!(Registers, r13),
+    r14 = const offset_of!(Registers, r14),
+    r15 = const offset_of!(Registers, r15),
+    rip = const offset_of!(Registers, rip),
+    rsp = const offset_of!(Registers, rsp),
+    rflags = const offset_of!(Registers, rflags),
+    event = const offset_of!(Registers, event),
+    error_code = const offset_of!(Registers, error_code),
+);
 
 const _: () = assert!(size_of::<Registers>() <= XSTATE_OFFSET);
 // XSAVE wants its area aligned to 64.
 const _: () = assert!(XSTATE_OFFSET.is_multiple_of(64));
-// `save_and_return` tells the three apart by one comparison.
+// `trap_save` tells the three apart by one comparison.
 const _: () = assert!(xstate::XSAVEOPT < xstate::XSAVE && xstate::XSAVE < xstate::FXSAVE);

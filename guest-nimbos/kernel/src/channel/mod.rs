@@ -107,11 +107,13 @@ impl Channel {
     }
 
     /// Tells whether calls can be made.
+    #[inline(always)]
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected(_))
     }
 
     /// Tells whether no call can be made any more.
+    #[inline(always)]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
@@ -132,6 +134,7 @@ impl Channel {
 
     /// Takes a token for a call, or returns `None` if there is none now: all are in use, or the channel is not connected yet. A
     /// closed channel gives -EIO.
+    #[inline(always)]
     pub fn reserve(&mut self) -> Result<Option<Token>, Errno> {
         match self.state {
             State::Connected(_) => Ok(self.client.reserve().ok()),
@@ -151,12 +154,14 @@ impl Channel {
     }
 
     /// Gives a token back.
+    #[inline(always)]
     pub fn release(&mut self, token: Token) {
         self.client.release(token);
     }
 
     /// Puts a call into the ring and notifies the server, unless it has yet to look at an earlier one. The channel is
     /// connected.
+    #[inline(always)]
     pub fn submit(&mut self, token: Token, call: Call) -> Result<(), Errno> {
         let (opcode, arguments) = call.encode();
         let State::Connected(sender) = &mut self.state else {
@@ -175,6 +180,7 @@ impl Channel {
     }
 
     /// Takes the next completion. A server that breaks the ring closes the channel.
+    #[inline(always)]
     pub fn take_completion(&mut self) -> Option<(Token, i64)> {
         match self.client.poll() {
             Ok(completion) => completion,
@@ -251,6 +257,7 @@ impl Channel {
     }
 
     /// Closes the channel for a reason, and returns what all calls get from now on.
+    #[cold]
     pub fn fail(&mut self, failure: Failure) -> Errno {
         say!("channel '{}' is closed: {failure}", self.name);
         self.close();

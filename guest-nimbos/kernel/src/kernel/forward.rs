@@ -99,14 +99,6 @@ pub enum Leftover {
 /// The owners of all tokens.
 pub type Owners = [Owner; SLOTS];
 
-impl Receipt {
-    /// The result is 0 or an error.
-    pub const ZERO: Self = Self {
-        most: 0,
-        output: Output::Nothing,
-    };
-}
-
 impl Forwarded {
     /// Returns a call without data whose result is at most `most`.
     pub const fn plain(call: Call, most: i64) -> Self {
@@ -123,19 +115,24 @@ impl Forwarded {
 
 impl Kernel {
     /// Makes a call for a thread that runs, and lets it wait.
+    #[inline(always)]
     pub fn forward(&mut self, thread: ThreadNo, forwarded: Forwarded) -> Outcome {
         match self.try_submit(thread, &forwarded) {
             Ok(true) => Outcome::Wait,
-            Ok(false) => {
-                self.threads.wait_for_token(thread, forwarded);
-                self.connect();
-                Outcome::Wait
-            }
+            Ok(false) => self.queue(thread, forwarded),
             Err(errno) => {
                 self.after_channel();
                 Outcome::Return(errno as i64)
             }
         }
+    }
+
+    /// Lets a thread wait for a token.
+    #[inline(never)]
+    fn queue(&mut self, thread: ThreadNo, forwarded: Forwarded) -> Outcome {
+        self.threads.wait_for_token(thread, forwarded);
+        self.connect();
+        Outcome::Wait
     }
 
     /// Makes a call for a thread that waits already; an error is its result.
@@ -146,18 +143,20 @@ impl Kernel {
     }
 
     /// Takes all completions that are there.
+    #[inline(always)]
     pub fn drain(&mut self) {
-        loop {
-            let Some(channel) = self
-                .channel
-                .as_mut()
-                .filter(|channel| channel.is_connected())
-            else {
-                return;
+        while let Some(channel) = &mut self.channel
+            && channel.is_connected()
+        {
+            let Some((token, result)) = channel.take_completion() else {
+                break;
             };
-            match channel.take_completion() {
-                Some((token, result)) => self.complete(token, result),
-                None => break,
+            let owner = &mut self.owners[token.number() as usize];
+            match core::mem::replace(owner, Owner::Nobody) {
+                Owner::Thread(thread) => self.answer(thread, token, result),
+                Owner::Orphan(leftover) => self.bury(token, leftover, result),
+                // A token is in the ring for a thread only.
+                Owner::Nobody => self.release(token),
             }
         }
         self.after_channel();
@@ -171,7 +170,8 @@ impl Kernel {
         };
         if channel.is_connected() {
             if !channel.is_server_there() {
-                self.lose_server();
+                self.drain();
+                self.lose_calls();
             }
         } else if has_waiters && !channel.is_closed() {
             channel.count_waiting();
@@ -215,24 +215,31 @@ impl Kernel {
         Ok(true)
     }
 
-    fn complete(&mut self, token: Token, result: i64) {
-        let owner = &mut self.owners[token.number() as usize];
-        match core::mem::replace(owner, Owner::Nobody) {
-            Owner::Thread(thread) => self.answer(thread, token, result),
-            Owner::Orphan(leftover) => self.bury(token, leftover, result),
-            // A token is in the ring for a thread only.
-            Owner::Nobody => self.release(token),
-        }
-    }
-
+    /// Gives a thread the answer to its call.
+    #[inline(always)]
     fn answer(&mut self, thread: ThreadNo, token: Token, result: i64) {
         let State::Waiting(Wait::Reply { receipt, .. }) = self.threads[thread].state else {
             unreachable!("a thread that owns a token waits for the answer");
         };
+        if receipt.output == Output::Nothing && reply::checked(result, receipt.most).is_ok() {
+            self.release(token);
+            self.finish_call(thread, result);
+        } else {
+            self.answer_with_data(thread, token, receipt, result);
+        }
+    }
+
+    #[inline(never)]
+    fn answer_with_data(
+        &mut self,
+        thread: ThreadNo,
+        token: Token,
+        receipt: Receipt,
+        mut result: i64,
+    ) {
         let Some(channel) = self.channel.as_mut() else {
             return;
         };
-        let mut result = result;
         if let Err(error) = reply::checked(result, receipt.most) {
             result = channel.fail(Failure::BadResult(error)) as i64;
         } else if result > 0 {
@@ -266,6 +273,7 @@ impl Kernel {
     }
 
     /// Closes what an orphan has left in the server, and releases its token.
+    #[inline(never)]
     fn bury(&mut self, token: Token, leftover: Leftover, result: i64) {
         let fd = match leftover {
             Leftover::Nothing => None,
@@ -283,6 +291,7 @@ impl Kernel {
     }
 
     /// Gives a token back; whoever waits for one is next.
+    #[inline(always)]
     fn release(&mut self, token: Token) {
         if let Some(channel) = self.channel.as_mut() {
             channel.release(token);
@@ -293,6 +302,7 @@ impl Kernel {
     }
 
     /// Submits the calls that wait for a token, as far as there are tokens.
+    #[inline(never)]
     fn submit_waiting(&mut self) {
         while self.channel.as_ref().is_some_and(Channel::has_token) {
             let Some(thread) = self.threads.take_token_waiter() else {
@@ -315,9 +325,8 @@ impl Kernel {
         self.after_channel();
     }
 
-    /// The server is gone: takes what it has completed before, and closes the channel if that is not all.
-    fn lose_server(&mut self) {
-        self.drain();
+    /// The server is gone, and what it has completed before is taken: closes the channel if that is not all.
+    fn lose_calls(&mut self) {
         let channel = self.channel.as_mut();
         if let Some(channel) = channel.filter(|channel| channel.has_calls()) {
             channel.fail(Failure::NoCompletion(WaitError::ServerGone));
@@ -326,10 +335,15 @@ impl Kernel {
     }
 
     /// Gives all calls their error, if the channel is closed.
+    #[inline(always)]
     fn after_channel(&mut self) {
-        if !self.channel.as_ref().is_some_and(Channel::is_closed) {
-            return;
+        if self.channel.as_ref().is_some_and(Channel::is_closed) {
+            self.fail_calls();
         }
+    }
+
+    #[cold]
+    fn fail_calls(&mut self) {
         while let Some(thread) = self.threads.take_token_waiter() {
             if let State::Waiting(Wait::Token(forwarded)) = self.threads[thread].state {
                 self.take_result(thread, forwarded.receipt.output, Errno::Io as i64);

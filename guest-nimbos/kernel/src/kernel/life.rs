@@ -169,13 +169,13 @@ impl Kernel {
         }
     }
 
-    /// Ends a thread as soon as possible: at once, unless it runs or memory hangs on it.
+    /// Ends a thread as soon as possible: at once, unless it runs.
     fn kill_thread(&mut self, thread: ThreadNo) {
         match self.threads[thread].state {
             State::Free => return,
-            State::Running { .. } | State::Waiting(Wait::Unmap { .. }) => {
+            State::Running => {
                 self.threads[thread].is_killed = true;
-                return self.call_back(thread);
+                return;
             }
             State::Ready => self.threads.remove_ready(thread),
             State::Waiting(Wait::Token(_)) => self.threads.remove_token_waiter(thread),

@@ -78,7 +78,6 @@ pub struct Kernel {
 
 /// One CPU's own: what only code that runs there uses.
 pub struct Cpu {
-    number: usize,
     interrupts: Interrupts,
 }
 
@@ -136,10 +135,7 @@ pub fn start(boot: &Boot) -> Cpu {
     if let Err(status) = kernel.start_init(boot) {
         kernel.end = Some(status);
     }
-    Cpu {
-        number: BOOT_CPU,
-        interrupts,
-    }
+    Cpu { interrupts }
 }
 
 /// Takes the kernel's lock.
@@ -222,6 +218,7 @@ impl Kernel {
     }
 
     /// Sets the result of a thread's system call, for which it has waited, and makes it ready.
+    #[inline(always)]
     pub fn finish_call(&mut self, thread: ThreadNo, result: i64) {
         self.threads[thread].context().set_result(result);
         self.threads.make_ready(thread);

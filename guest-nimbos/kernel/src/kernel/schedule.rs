@@ -34,6 +34,7 @@ pub fn run(mut cpu: Cpu) -> ! {
 }
 
 /// Waits for an interrupt and handles it.
+#[inline(always)]
 fn idle(kernel: Guard, cpu: &mut Cpu) -> Guard {
     cpu.interrupts.fire_by(kernel.first_deadline);
     drop(kernel);
@@ -44,10 +45,9 @@ fn idle(kernel: Guard, cpu: &mut Cpu) -> Guard {
 }
 
 /// Runs a thread until another one has its turn.
+#[inline(always)]
 fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
-    kernel.threads[thread].state = State::Running {
-        cpu: cpu.number as u8,
-    };
+    kernel.threads[thread].state = State::Running;
     kernel.enter_space(thread);
     cpu.interrupts.fire_by(kernel.first_deadline);
     loop {
@@ -93,6 +93,7 @@ fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
 
 impl Kernel {
     /// Does what an interrupt asks for. `running`: the thread that it interrupted.
+    #[inline(always)]
     fn on_event(&mut self, cpu: &mut Cpu, event: Event, running: Option<ThreadNo>) {
         match event {
             Event::Notification => {
@@ -100,10 +101,11 @@ impl Kernel {
                 self.drain();
             }
             Event::Timer => self.on_timer(cpu, running),
-            Event::Reschedule | Event::Nothing => {}
+            Event::Nothing => {}
         }
     }
 
+    #[inline(never)]
     fn on_timer(&mut self, cpu: &mut Cpu, running: Option<ThreadNo>) {
         let now = cpu::tsc();
         if cpu.interrupts.take_tick(now) {
@@ -118,6 +120,7 @@ impl Kernel {
     }
 
     /// A program did what it may not: its process ends.
+    #[cold]
     fn on_exception(&mut self, thread: ThreadNo) -> Outcome {
         let exception = self.threads[thread].context().exception();
         let process = self.threads[thread].process;
@@ -126,10 +129,8 @@ impl Kernel {
         Outcome::End
     }
 
-    /// Calls a thread, which was killed, back to the kernel if another CPU runs it.
-    pub fn call_back(&mut self, _thread: ThreadNo) {}
-
     /// Gives the CPU the memory of a thread's process.
+    #[inline(always)]
     fn enter_space(&mut self, thread: ThreadNo) {
         let process = self.threads[thread].process;
         if self.loaded != Some(process) {

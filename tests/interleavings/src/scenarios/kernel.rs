@@ -173,6 +173,8 @@ fn a_completion_before_the_end_counts() {
         let channel = Channel::new();
         let mut nimbos = Nimbos::start(&channel);
         nimbos.client.call(0);
+        let ticking = Arc::clone(&channel);
+        thread::spawn(move || ticking.machine.nimbos.raise(TIMER));
         let mut server = channel.server();
         thread::spawn(move || {
             let request = server.next().unwrap().unwrap();

@@ -68,12 +68,35 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         LOST,
         NIMBOS,
         &[(
-            "    handle(channel, channel.machine.nimbos.halt());",
-            "    if let Some(vector) = channel.machine.nimbos.accept() {
-        handle(channel, vector);
-    }
-    handle(channel, channel.machine.nimbos.halt());",
+            "        let event = channel.machine.nimbos.halt();",
+            "        if let Some(vector) = channel.machine.nimbos.accept() {
+            handle(&channel, vector);
+        }
+        let event = channel.machine.nimbos.halt();",
         )],
+    ),
+    mutation(
+        "co-kernel: looks for one completion only",
+        LOST,
+        NIMBOS,
+        &[("        while let Some(completion)", "        if let Some(completion)")],
+    ),
+    mutation(
+        "co-kernel: looks for the server after the ring",
+        LOST,
+        NIMBOS,
+        &[
+            (
+                "        // !channel.is_server_there()",
+                "        self.drain();
+        // !channel.is_server_there()",
+            ),
+            (
+                "            self.drain();
+            // self.lose_calls();",
+                "            // self.lose_calls();",
+            ),
+        ],
     ),
     mutation(
         "driver, switch in: takes requests before it clears SN and ON",

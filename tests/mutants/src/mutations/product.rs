@@ -99,28 +99,26 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         )],
     ),
     mutation(
-        "client: sleeps before it looks again",
-        LOST,
-        CLIENT,
-        &[(
-            "            match self.poll() {\n                Ok(Some(completion))",
-            "            idle();
-            match self.poll() {\n                Ok(Some(completion))",
-        )],
-    ),
-    mutation(
-        "client: looks for the server after the ring",
-        LOST,
-        CLIENT,
+        "forward.rs: looks for the server after the ring",
+        DIFFERENT,
+        "guest-nimbos/kernel/src/kernel/forward.rs",
         &[
-            ("            let is_server_gone = !is_server_there();\n", ""),
             (
-                "            match self.poll() {\n                Ok(Some(completion))",
-                "            let polled = self.poll();
-            let is_server_gone = !is_server_there();
-            match polled {\n                Ok(Some(completion))",
+                "            if !channel.is_server_there() {\n                self.drain();\n",
+                "            if !channel.is_server_there() {\n",
+            ),
+            (
+                "        let has_waiters = self.threads.has_token_waiters();\n",
+                "        self.drain();
+        let has_waiters = self.threads.has_token_waiters();\n",
             ),
         ],
+    ),
+    mutation(
+        "schedule.rs: does not drain after HLT",
+        DIFFERENT,
+        "guest-nimbos/kernel/src/kernel/schedule.rs",
+        &[("    kernel.on_event(cpu, event, None);\n", "")],
     ),
     mutation(
         "upid: requests taken before ON is cleared",
