@@ -5,7 +5,7 @@
 use core::arch::asm;
 use core::ffi::CStr;
 
-use nimbos::abi::{TimeSpec, number};
+use nimbos::abi::{ProcessInfo, TIMER_ABSTIME, TimeSpec, WNOHANG, map, number};
 
 /// An error number of Linux, negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,40 @@ impl Error {
     pub const IO: Self = Self(-5);
     /// No such open file.
     pub const BAD_FILE: Self = Self(-9);
+    /// Not permitted.
+    pub const NOT_PERMITTED: Self = Self(-1);
+    /// No such process.
+    pub const NO_PROCESS: Self = Self(-3);
+    /// Too many or too long arguments, or a program that is too large.
+    pub const TOO_BIG: Self = Self(-7);
+    /// Not a program.
+    pub const NOT_EXECUTABLE: Self = Self(-8);
+    /// No such child.
+    pub const NO_CHILD: Self = Self(-10);
+    /// A table is full.
+    pub const AGAIN: Self = Self(-11);
+    /// Not enough memory.
+    pub const NO_MEMORY: Self = Self(-12);
     /// An address that is not the program's.
     pub const FAULT: Self = Self(-14);
+    /// Invalid argument.
+    pub const INVALID: Self = Self(-22);
+    /// A path that does not end.
+    pub const NAME_TOO_LONG: Self = Self(-36);
+    /// No such system call.
+    pub const NO_SYSTEM_CALL: Self = Self(-38);
+}
+
+/// On which side of a `fork` a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The one that made the call.
+    Parent {
+        /// The new one's number.
+        child: i32,
+    },
 }
 
 /// Reads at most as many bytes as `into` has; returns how many. May be fewer.
@@ -84,12 +116,194 @@ pub fn process_id() -> i64 {
     unsafe { call(number::GETPID, 0, 0, 0) }
 }
 
-/// Ends the program.
+/// Returns the number of this process's parent, 0 for init.
+pub fn parent_id() -> i64 {
+    // SAFETY: the kernel writes nothing.
+    unsafe { call(number::GETPPID, 0, 0, 0) }
+}
+
+/// Returns the number of this thread.
+pub fn thread_id() -> i64 {
+    // SAFETY: the kernel writes nothing.
+    unsafe { call(number::GETTID, 0, 0, 0) }
+}
+
+/// Ends the program, with all its threads.
 pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { call(number::EXIT_GROUP, int(status), 0, 0) };
+    }
+}
+
+/// Ends this thread; the last one ends the program.
+pub fn exit_thread(status: i32) -> ! {
     loop {
         // SAFETY: does not return.
         unsafe { call(number::EXIT, int(status), 0, 0) };
     }
+}
+
+/// Makes a process that is a copy of this one, with this thread only.
+pub fn fork() -> Result<Fork, Error> {
+    // SAFETY: the kernel writes nothing in this process, and the other one has its own memory.
+    match checked(unsafe { call(number::FORK, 0, 0, 0) })? {
+        0 => Ok(Fork::Child),
+        child => Ok(Fork::Parent {
+            child: child as i32,
+        }),
+    }
+}
+
+/// Starts a thread that calls `run(argument)` on the stack whose end is `stack`; returns its number.
+///
+/// # Safety
+/// The memory below `stack`, which is a multiple of 16, is large enough for the thread and used by nobody else until it has
+/// ended. What it shares with others it shares by atomics.
+pub unsafe fn spawn(
+    stack: *mut u8,
+    run: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Result<i32, Error> {
+    // SAFETY: the caller vouches for the memory.
+    let start = unsafe {
+        let start = stack.cast::<usize>().sub(2);
+        start.write(run as usize);
+        start.add(1).write(argument);
+        start
+    };
+    let result: i64;
+    // SAFETY: the new thread goes on with RSP = `start`, takes the two words, and does not come back; the other one goes on as
+    // after any call.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "pop rax",
+            "pop rdi",
+            "call rax",
+            "ud2",
+            "2:",
+            inlateout("rax") number::CLONE => result,
+            in("rdi") start.expose_provenance(),
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    checked(result).map(|id| id as i32)
+}
+
+/// Makes this process another program. `arguments` are strings that end with NUL; without any the program gets its path.
+pub fn exec(path: &CStr, arguments: &[&CStr]) -> Error {
+    const MOST: usize = 15;
+    let mut pointers = [0_u64; MOST + 1];
+    if arguments.len() > MOST {
+        return Error::TOO_BIG;
+    }
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.as_ptr().expose_provenance() as u64;
+    }
+    let argv = match arguments {
+        [] => 0,
+        _ => pointers.as_ptr().expose_provenance() as u64,
+    };
+    exec_at(path.as_ptr().expose_provenance() as u64, argv)
+}
+
+/// Does `exec` with any addresses at all; the kernel checks them.
+pub fn exec_at(path: u64, argv: u64) -> Error {
+    // SAFETY: the kernel writes nothing, or this program is no more.
+    Error(unsafe { call(number::EXEC, path, argv, 0) })
+}
+
+/// Waits for a child, any for -1; returns its number and status.
+pub fn wait(pid: i32) -> Result<(i32, i32), Error> {
+    let mut status = 0;
+    let address = (&raw mut status).expose_provenance() as u64;
+    wait_at(pid, address, 0).map(|child| (child, status))
+}
+
+/// Looks whether a child has ended, any for -1; returns its number and status.
+pub fn try_wait(pid: i32) -> Result<Option<(i32, i32)>, Error> {
+    let mut status = 0;
+    let address = (&raw mut status).expose_provenance() as u64;
+    let child = wait_at(pid, address, WNOHANG)?;
+    Ok((child != 0).then_some((child, status)))
+}
+
+/// Does `waitpid` with any address at all; the kernel checks it.
+pub fn wait_at(pid: i32, status: u64, options: u64) -> Result<i32, Error> {
+    // SAFETY: the callers above pass a variable; a program that passes another address means it.
+    let result = unsafe { call(number::WAITPID, int(pid), status, options) };
+    checked(result).map(|child| child as i32)
+}
+
+/// Ends a process by a signal; 0 asks whether it is there.
+pub fn kill(pid: i32, signal: u64) -> Result<(), Error> {
+    // SAFETY: the kernel writes nothing.
+    checked(unsafe { call(number::KILL, int(pid), signal, 0) }).map(drop)
+}
+
+/// Sleeps for at least that time.
+pub fn sleep(time: TimeSpec) -> Result<(), Error> {
+    sleep_at((&raw const time).expose_provenance() as u64)
+}
+
+/// Sleeps for so many milliseconds at least.
+pub fn sleep_ms(milliseconds: u64) -> Result<(), Error> {
+    sleep(TimeSpec {
+        seconds: milliseconds / 1000,
+        nanoseconds: milliseconds % 1000 * 1_000_000,
+    })
+}
+
+/// Does `nanosleep` with any address at all; the kernel checks it.
+pub fn sleep_at(time: u64) -> Result<(), Error> {
+    // SAFETY: the kernel writes nothing.
+    checked(unsafe { call(number::NANOSLEEP, time, 0, 0) }).map(drop)
+}
+
+/// Sleeps until that time.
+pub fn sleep_until(time: TimeSpec) -> Result<(), Error> {
+    let address = (&raw const time).expose_provenance() as u64;
+    // SAFETY: the kernel writes nothing.
+    checked(unsafe { call(number::CLOCK_NANOSLEEP, 0, TIMER_ABSTIME, address) }).map(drop)
+}
+
+/// Returns `len` bytes of zeroed memory, rounded up to pages.
+pub fn map(len: usize) -> Result<*mut u8, Error> {
+    map_with(len, map::PROT_READ | map::PROT_WRITE)
+}
+
+/// Returns memory with this protection.
+pub fn map_with(len: usize, protection: u64) -> Result<*mut u8, Error> {
+    let flags = map::MAP_PRIVATE | map::MAP_ANONYMOUS;
+    let arguments = [0, len as u64, protection, flags, int(-1), 0];
+    // SAFETY: the kernel writes to no memory that is in use.
+    let result = unsafe { call6(number::MMAP, arguments) };
+    let address = checked(result)?;
+    Ok(core::ptr::with_exposed_provenance_mut(address as usize))
+}
+
+/// Gives back what [`map`] gave.
+///
+/// # Safety
+/// Nobody uses the memory any more.
+pub unsafe fn unmap(address: *mut u8, len: usize) -> Result<(), Error> {
+    let address = address.expose_provenance() as u64;
+    // SAFETY: the caller vouches for the memory.
+    checked(unsafe { call(number::MUNMAP, address, len as u64, 0) }).map(drop)
+}
+
+/// Fills `into` with what is known of processes; returns how many there are.
+pub fn process_list(into: &mut [ProcessInfo]) -> Result<usize, Error> {
+    let address = into.as_mut_ptr().expose_provenance() as u64;
+    // SAFETY: the kernel writes as many entries as `into` has, at most; every content of one is valid.
+    let result = unsafe { call(number::PROCESS_LIST, address, into.len() as u64, 0) };
+    checked(result).map(|count| count as usize)
 }
 
 /// Returns the milliseconds since the kernel started.
@@ -151,7 +365,7 @@ fn int(value: i32) -> u64 {
 ///
 /// # Safety
 /// What the kernel writes for this call is memory that may be written.
-unsafe fn call(number: u64, first: u64, second: u64, third: u64) -> i64 {
+pub unsafe fn call(number: u64, first: u64, second: u64, third: u64) -> i64 {
     let result;
     // SAFETY: the caller vouches for what the kernel writes. Without `nomem`, because it reads and writes memory behind
     // the addresses among the arguments.
@@ -162,6 +376,31 @@ unsafe fn call(number: u64, first: u64, second: u64, third: u64) -> i64 {
             in("rdi") first,
             in("rsi") second,
             in("rdx") third,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Does a system call with six arguments.
+///
+/// # Safety
+/// As for [`call`].
+pub unsafe fn call6(number: u64, arguments: [u64; 6]) -> i64 {
+    let result;
+    // SAFETY: as in `call`.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            in("r9") arguments[5],
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

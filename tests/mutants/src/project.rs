@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::mutations::Mutation;
 
 /// What `interleavings` is made of and reads.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "Cargo.lock",
     "crates/forward-ring",
     "crates/hv-abi",
