@@ -12,7 +12,7 @@ use crate::image::Initramfs;
 use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
-const NIMBOS_PROGRAMS: [&str; 3] = ["hello", "demo", "stress"];
+const NIMBOS_PROGRAMS: [&str; 4] = ["hello", "demo", "stress", "usertests"];
 /// The only target there is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 

@@ -12,6 +12,7 @@ mod hostile_stops;
 mod ioapic;
 mod linux;
 mod load;
+mod nimbos;
 mod refusals;
 mod regressions;
 
@@ -71,6 +72,7 @@ pub const TESTS: &[Test] = &[
         "regress: Linux and NimbOS under load, filtered, logged",
         load::filtered_logged,
     ),
+    Test::new("nimbos: usertests", nimbos::usertests),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: filtered doorbell", demo::filtered),

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! NimbOS alone in its cell: its programs that test it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cells::{Cells, GUEST_BASE, Mode, Slot};
+use crate::scenario::{Trial, Wanted};
+
+/// Enough for a full table of processes.
+const MEMORY: &str = "48M";
+/// Far more than it takes on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
+
+/// All tests of the kernel's calls, on one CPU.
+pub fn usertests(trial: &Trial) -> Result<()> {
+    run(trial, Mode::X2apic, &[0])
+}
+
+fn run(trial: &Trial, mode: Mode, cpus: &[u32]) -> Result<()> {
+    let memory =
+        format!("[{{ base = 0x3080_0000, size = \"{MEMORY}\", guest = {GUEST_BASE:#x} }}]");
+    let more = "initrd = \"nimbos-apps\"\ncmdline = \"init=usertests\"";
+    let count = u32::try_from(cpus.len())?;
+    let cells = Cells::new(mode, count).elf(Slot::A, cpus, "nimbos", &memory, more);
+    let programs = &trial.bench.programs;
+    let mut scenario = trial
+        .scenario(cells.toml())?
+        .module("nimbos", &programs.nimbos)
+        .module("nimbos-apps", &programs.nimbos_apps)
+        .cpus(count);
+    scenario.spec.time_limit = TIME_LIMIT;
+    let seen = scenario.boot_until(&[Wanted::line("a", "init exited with status")])?;
+    let verdict = seen.find("a", "usertests: ")?;
+    let passed: usize = verdict
+        .strip_prefix("usertests: ")
+        .and_then(|rest| rest.strip_suffix(" passed, 0 failed"))
+        .with_context(|| format!("not all passed: {verdict}"))?
+        .parse()?;
+    let said = seen
+        .console("a")
+        .filter(|line| line.starts_with("ok "))
+        .count();
+    ensure!(
+        passed == said && passed >= 60,
+        "{said} tests said that they passed: {verdict}"
+    );
+    seen.refute("a", "FAIL ")?;
+    seen.find("a", "init exited with status 0")?;
+    Ok(())
+}
