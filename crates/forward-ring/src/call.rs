@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The calls: their numbers and arguments. `docs/interfaces.md`, "Ring", is the table.
+//! The client's own calls, which are not Linux's: their numbers and arguments. `docs/interfaces.md`, "Ring", is the table.
 
 use core::fmt;
 
-/// Numbers of the calls. Those up to 100 are NimbOS's forwarding protocol, second version.
+use crate::Message;
+
+/// Numbers of the calls that are not Linux's. Those up to 100 are NimbOS's forwarding protocol, second version, and stand
+/// where Linux has calls that are never forwarded. Read, write, open and close have the same numbers in both.
 pub mod opcode {
-    /// Read from a file.
+    /// Read from a file: Linux's number.
     pub const READ: u32 = 0;
-    /// Write to a file.
+    /// Write to a file: Linux's number.
     pub const WRITE: u32 = 1;
-    /// Open a file.
+    /// Open a file: Linux's number.
     pub const OPEN: u32 = 2;
-    /// Close a file.
+    /// Close a file: Linux's number.
     pub const CLOSE: u32 = 3;
-    /// End of the client's program.
+    /// A process has forked.
+    pub const FORK: u32 = 57;
+    /// A process runs another program.
+    pub const EXEC: u32 = 59;
+    /// A process has ended.
     pub const EXIT: u32 = 60;
     /// Exchange of UPID slots.
     pub const UINTR_INIT: u32 = 100;
@@ -21,53 +28,40 @@ pub mod opcode {
     pub const NULL: u32 = 101;
     /// One of the server's counters.
     pub const COUNTERS: u32 = 102;
+    /// A process gets a ring of its own.
+    pub const RING_OPEN: u32 = 103;
+    /// A process's ring is not used any more.
+    pub const RING_CLOSE: u32 = 104;
+    /// The client ends.
+    pub const END: u32 = 105;
 }
 
 /// Results of calls that were refused, Linux's numbers.
 pub mod errno {
+    /// The other side is gone, or has answered what is no answer.
+    pub const EIO: i64 = -5;
     /// Invalid argument.
     pub const EINVAL: i64 = -22;
     /// Unknown opcode.
     pub const ENOSYS: i64 = -38;
 }
 
-/// A call with its arguments. Data lies in the call's buffer.
+/// A call of the client's own. [`Message::process`] is the process that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Reads at most `len` bytes of `fd` into the buffer.
-    Read {
-        /// File descriptor.
-        fd: i32,
-        /// Bytes, at most the buffer's length.
-        len: u32,
+    /// The process has forked: `child` shares its open files.
+    Fork {
+        /// The new process; a process of this number is over.
+        child: u32,
     },
-    /// Writes `len` bytes of the buffer to `fd`.
-    Write {
-        /// File descriptor.
-        fd: i32,
-        /// Bytes, at most the buffer's length.
-        len: u32,
-    },
-    /// Opens the file whose path is in the buffer, without NUL.
-    Open {
-        /// Bytes of the path, at most the buffer's length.
-        path_len: u32,
-        /// Linux's flags.
-        flags: i32,
-        /// Permissions of a file that is created.
-        mode: u32,
-    },
-    /// Closes `fd`.
-    Close {
-        /// File descriptor.
-        fd: i32,
-    },
-    /// The client's program has ended; so does the server after its reply.
+    /// The process runs another program: files with the close-on-exec flag are closed.
+    Exec,
+    /// The process has ended: its files are closed.
     Exit {
         /// Exit status.
         status: i32,
     },
-    /// Tells the client's UPID slot; the result is a [`UintrReply`].
+    /// Tells one of the client's UPID slots that completions may be posted to; the result is a [`UintrReply`].
     UintrInit {
         /// The client's UPID slot.
         slot: u32,
@@ -78,8 +72,29 @@ pub enum Call {
     Null,
     /// Returns a counter of the server.
     Counters {
-        /// 0 VM exits of the server's cell, 1 notifications received, 2 notifications sent.
+        /// 0 VM exits of the server's cell, 1 notifications received, 2 notifications sent, 3 open files of all
+        /// processes, 4 processes, 5 calls under way in workers, 6 targets of notifications.
         index: u64,
+    },
+    /// The process gets ring `ring`, which both sides have emptied or empty now. From then on user vector `ring` of the
+    /// server announces its requests.
+    RingOpen {
+        /// The ring's number, from 1.
+        ring: u32,
+        /// The client's UPID slot for completions of this ring.
+        slot: u32,
+        /// The user vector to post there.
+        vector: u32,
+    },
+    /// The ring is not used any more. What is under way in it gets no completion.
+    RingClose {
+        /// The ring's number.
+        ring: u32,
+    },
+    /// The client ends; so does the server after its reply.
+    End {
+        /// Exit status of the client's first process.
+        status: i32,
     },
 }
 
@@ -101,50 +116,36 @@ pub enum CallError {
 }
 
 impl Call {
-    /// Returns opcode and arguments as they go into the ring.
-    #[inline]
-    pub fn encode(&self) -> (u32, [u64; 4]) {
+    /// Returns the call as a request, about no process.
+    pub fn encode(&self) -> Message {
         // Sign-extended, as a register holds it.
         let int = |value: i32| i64::from(value) as u64;
         match *self {
-            Self::Read { fd, len } => (opcode::READ, [int(fd), len.into(), 0, 0]),
-            Self::Write { fd, len } => (opcode::WRITE, [int(fd), len.into(), 0, 0]),
-            Self::Open {
-                path_len,
-                flags,
-                mode,
-            } => (opcode::OPEN, [path_len.into(), int(flags), mode.into(), 0]),
-            Self::Close { fd } => (opcode::CLOSE, [int(fd), 0, 0, 0]),
-            Self::Exit { status } => (opcode::EXIT, [int(status), 0, 0, 0]),
+            Self::Fork { child } => Message::new(opcode::FORK, &[child.into()]),
+            Self::Exec => Message::new(opcode::EXEC, &[]),
+            Self::Exit { status } => Message::new(opcode::EXIT, &[int(status)]),
             Self::UintrInit { slot, vector } => {
-                (opcode::UINTR_INIT, [slot.into(), vector.into(), 0, 0])
+                Message::new(opcode::UINTR_INIT, &[slot.into(), vector.into()])
             }
-            Self::Null => (opcode::NULL, [0; 4]),
-            Self::Counters { index } => (opcode::COUNTERS, [index, 0, 0, 0]),
+            Self::Null => Message::new(opcode::NULL, &[]),
+            Self::Counters { index } => Message::new(opcode::COUNTERS, &[index]),
+            Self::RingOpen { ring, slot, vector } => Message::new(
+                opcode::RING_OPEN,
+                &[ring.into(), slot.into(), vector.into()],
+            ),
+            Self::RingClose { ring } => Message::new(opcode::RING_CLOSE, &[ring.into()]),
+            Self::End { status } => Message::new(opcode::END, &[int(status)]),
         }
     }
 
-    /// Returns the call, with lengths of at most `buffer_len` and numbers that fit their types. Arguments that the
-    /// call does not have are ignored.
-    pub fn decode(number: u32, args: [u64; 4], buffer_len: usize) -> Result<Self, CallError> {
-        let arguments = Arguments { args, buffer_len };
-        Ok(match number {
-            opcode::READ => Self::Read {
-                fd: arguments.int(0)?,
-                len: arguments.len(1)?,
+    /// Returns the call, with numbers that fit their types. Arguments that the call does not have are ignored.
+    pub fn decode(message: &Message) -> Result<Self, CallError> {
+        let arguments = Arguments { args: message.args };
+        Ok(match message.opcode {
+            opcode::FORK => Self::Fork {
+                child: arguments.unsigned(0)?,
             },
-            opcode::WRITE => Self::Write {
-                fd: arguments.int(0)?,
-                len: arguments.len(1)?,
-            },
-            opcode::OPEN => Self::Open {
-                path_len: arguments.len(0)?,
-                flags: arguments.int(1)?,
-                mode: arguments.unsigned(2)?,
-            },
-            opcode::CLOSE => Self::Close {
-                fd: arguments.int(0)?,
-            },
+            opcode::EXEC => Self::Exec,
             opcode::EXIT => Self::Exit {
                 status: arguments.int(0)?,
             },
@@ -153,7 +154,20 @@ impl Call {
                 vector: arguments.unsigned(1)?,
             },
             opcode::NULL => Self::Null,
-            opcode::COUNTERS => Self::Counters { index: args[0] },
+            opcode::COUNTERS => Self::Counters {
+                index: message.args[0],
+            },
+            opcode::RING_OPEN => Self::RingOpen {
+                ring: arguments.unsigned(0)?,
+                slot: arguments.unsigned(1)?,
+                vector: arguments.unsigned(2)?,
+            },
+            opcode::RING_CLOSE => Self::RingClose {
+                ring: arguments.unsigned(0)?,
+            },
+            opcode::END => Self::End {
+                status: arguments.int(0)?,
+            },
             opcode => return Err(CallError::UnknownOpcode { opcode }),
         })
     }
@@ -161,8 +175,7 @@ impl Call {
 
 /// Arguments as the other side gave them.
 struct Arguments {
-    args: [u64; 4],
-    buffer_len: usize,
+    args: [u64; 6],
 }
 
 impl Arguments {
@@ -180,18 +193,6 @@ impl Arguments {
     fn unsigned(&self, index: u8) -> Result<u32, CallError> {
         let value = self.args[usize::from(index)];
         u32::try_from(value).map_err(|_| CallError::InvalidArgument { index, value })
-    }
-
-    fn len(&self, index: u8) -> Result<u32, CallError> {
-        let len = self.unsigned(index)?;
-        if len as usize <= self.buffer_len {
-            Ok(len)
-        } else {
-            Err(CallError::InvalidArgument {
-                index,
-                value: len.into(),
-            })
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! The client's side: puts requests in, takes completions out.
 
 use crate::error::{Full, RingError, WaitError};
-use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot};
+use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot, SessionWord};
 use crate::token::{Token, TokenSet};
-use crate::{Geometry, SLOTS};
+use crate::{Geometry, Message, SLOTS};
 
 /// What [`Client::submit`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Client {
     completion_head: u32,
     free: TokenSet,
     in_flight: TokenSet,
+    /// Generation of the server, 0 for none.
+    greeted: u32,
 }
 
 impl Client {
@@ -38,11 +40,47 @@ impl Client {
             mapping,
             free: TokenSet::FULL,
             in_flight: TokenSet::EMPTY,
+            greeted: 0,
         }
     }
 
+    /// Begins a session: says that this client starts anew, empties this side of the ring and greets the server that has
+    /// announced itself. Nothing may be submitted until [`Self::is_accepted`]. Calls under way are forgotten, and tokens
+    /// of before are void: they are to be dropped, not released. Returns whether there is a server to greet.
+    pub fn greet(&mut self) -> bool {
+        let last = self.mapping.observe_session(SessionWord::ClientGeneration);
+        self.mapping.publish_session(SessionWord::Greeted, 0);
+        self.mapping
+            .publish_session(SessionWord::ClientGeneration, next_generation(last));
+        self.reset();
+        self.greeted = self.mapping.observe_session(SessionWord::ServerGeneration);
+        self.mapping
+            .publish_session(SessionWord::Greeted, self.greeted);
+        self.greeted != 0
+    }
+
+    /// Tells whether the server that was greeted is there still and has emptied its side.
+    pub fn is_accepted(&self) -> bool {
+        let ours = self.mapping.observe_session(SessionWord::ClientGeneration);
+        self.greeted != 0
+            && !self.is_server_new()
+            && self.mapping.observe_session(SessionWord::Accepted) == ours
+    }
+
+    /// Tells whether there is another server than the one that was greeted.
+    pub fn is_server_new(&self) -> bool {
+        self.mapping.observe_session(SessionWord::ServerGeneration) != self.greeted
+    }
+
+    /// Empties this side of the ring, while the server does not serve it. Tokens of before are void.
+    pub fn reset(&mut self) {
+        (self.request_tail, self.completion_head) = (0, 0);
+        self.mapping.publish(Index::RequestTail, 0);
+        self.mapping.publish(Index::CompletionHead, 0);
+        (self.free, self.in_flight) = (TokenSet::FULL, TokenSet::EMPTY);
+    }
+
     /// Takes a free token, and with it the right to its buffer.
-    #[inline]
     pub fn reserve(&mut self) -> Result<Token, Full> {
         self.free.take_any().ok_or(Full)
     }
@@ -51,15 +89,13 @@ impl Client {
     ///
     /// There is always room: a client has as many tokens as the queue has slots, and an honest server takes a
     /// request before it completes it. (What a dishonest one finds in the slots is its own business.)
-    #[inline]
-    pub fn submit(&mut self, token: Token, opcode: u32, args: [u64; 4]) -> Submitted {
+    pub fn submit(&mut self, token: Token, message: &Message) -> Submitted {
         let number = token.number();
         self.mapping.write_request(
             self.request_tail,
             &RequestSlot {
                 token: number,
-                opcode,
-                args,
+                message: *message,
             },
         );
         self.in_flight.insert(token);
@@ -76,7 +112,6 @@ impl Client {
     ///
     /// After [`RingError::UnknownToken`] the completions behind it can still be polled; after
     /// [`RingError::Corrupt`] the ring is out of order and stays so.
-    #[inline]
     pub fn poll(&mut self) -> Result<Option<(Token, i64)>, RingError> {
         let (ours, theirs) = (
             self.completion_head,
@@ -126,26 +161,27 @@ impl Client {
     }
 
     /// Gives a token back, and with it the right to its buffer.
-    #[inline]
     pub fn release(&mut self, token: Token) {
         self.free.insert(token);
     }
 
     /// Returns the buffer of a token.
-    #[inline]
     pub fn buffer(&self, token: &Token) -> Buffer<'_> {
         self.mapping.buffer(token)
     }
 
     /// Returns the number of calls that wait for their completion.
-    #[inline]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
     /// Returns the layout.
-    #[inline]
     pub fn geometry(&self) -> Geometry {
         self.mapping.geometry()
     }
+}
+
+/// Returns the generation after `last`; 0 is none.
+pub(crate) fn next_generation(last: u32) -> u32 {
+    last.wrapping_add(1).max(1)
 }

@@ -7,11 +7,16 @@
 //! | 0040H | 4 | request head | server |
 //! | 0080H | 4 | completion tail | server |
 //! | 00C0H | 4 | completion head | client |
+//! | 0100H | 8 | client's line of the session: its generation, the server's that it has greeted | client |
+//! | 0140H | 8 | server's line: its generation, the client's that it has accepted | server |
 //! | 0400H | 512 | 32 completions | server |
 //! | 0800H | 2048 | 32 requests | client |
 //! | 1000H | | 32 buffers of the same size | whoever holds the token |
 //!
-//! Offsets count from [`RING_OFFSET`] of the channel. They follow from the channel's size alone, which a side has
+//! A channel of 8 MiB or more has several rings, one in each [`RING_STRIDE`]; the first is the client's kernel's own, and
+//! only in that one are the lines of the session used.
+//!
+//! Offsets count from [`RING_OFFSET`] of the ring's part of the channel. They follow from the channel's size alone, which a side has
 //! from its boot information: nothing about the layout is ever read from shared memory.
 
 use core::fmt;
@@ -24,6 +29,8 @@ pub(crate) const REQUEST_TAIL: usize = 0x00;
 pub(crate) const REQUEST_HEAD: usize = 0x40;
 pub(crate) const COMPLETION_TAIL: usize = 0x80;
 pub(crate) const COMPLETION_HEAD: usize = 0xc0;
+pub(crate) const CLIENT_LINE: usize = 0x100;
+pub(crate) const SERVER_LINE: usize = 0x140;
 pub(crate) const COMPLETIONS: usize = 0x400;
 pub(crate) const REQUESTS: usize = 0x800;
 pub(crate) const BUFFERS: usize = 0x1000;
@@ -33,13 +40,19 @@ pub(crate) const COMPLETION_LEN: usize = 16;
 
 const PAGE_LEN: usize = 0x1000;
 
-const _: () = assert!(COMPLETION_HEAD + 0x40 <= COMPLETIONS);
+/// Distance of the rings in a channel that has several.
+pub const RING_STRIDE: usize = 4 << 20;
+/// Most rings of a channel: user vector n of the server announces ring n.
+pub const MAX_RINGS: usize = 8;
+
+const _: () = assert!(SERVER_LINE + 0x40 <= COMPLETIONS);
 const _: () = assert!(COMPLETIONS + SLOTS * COMPLETION_LEN <= REQUESTS);
 const _: () = assert!(REQUESTS + SLOTS * REQUEST_LEN <= BUFFERS);
 
-/// The layout of one channel's ring region.
+/// The layout of one channel's rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
+    ring_count: usize,
     region_len: usize,
     buffer_len: usize,
 }
@@ -61,15 +74,31 @@ impl Geometry {
         if !(Self::MIN_CHANNEL_SIZE..=isize::MAX as u64).contains(&channel_size) {
             return Err(error);
         }
-        let region_len = usize::try_from(channel_size).map_err(|_| error)? - RING_OFFSET;
+        let channel_size = usize::try_from(channel_size).map_err(|_| error)?;
+        let ring_count = (channel_size / RING_STRIDE).clamp(1, MAX_RINGS);
+        let region_len = match ring_count {
+            1 => channel_size,
+            _ => RING_STRIDE,
+        } - RING_OFFSET;
         let buffer_len = (region_len - BUFFERS) / SLOTS / PAGE_LEN * PAGE_LEN;
         Ok(Self {
+            ring_count,
             region_len,
             buffer_len,
         })
     }
 
-    /// Returns the length of the ring region, which starts at [`RING_OFFSET`] of the channel.
+    /// Returns the number of rings, at most [`MAX_RINGS`].
+    pub fn ring_count(&self) -> usize {
+        self.ring_count
+    }
+
+    /// Returns the offset of ring `number`'s region in the channel; that of the first ring is [`RING_OFFSET`].
+    pub fn ring_offset(&self, number: usize) -> Option<usize> {
+        (number < self.ring_count).then_some(number * RING_STRIDE + RING_OFFSET)
+    }
+
+    /// Returns the length of a ring's region.
     pub fn region_len(&self) -> usize {
         self.region_len
     }
@@ -114,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn a_large_channel_has_rings_side_by_side() {
+        let geometry = Geometry::for_channel(16 << 20).unwrap();
+        assert_eq!(geometry.ring_count(), 4);
+        assert_eq!(geometry.buffer_len(), 124 << 10);
+        assert_eq!(geometry.ring_offset(3), Some((12 << 20) + RING_OFFSET));
+        assert_eq!(geometry.ring_offset(4), None);
+        let huge = Geometry::for_channel(1 << 30).unwrap();
+        assert_eq!(huge.ring_count(), MAX_RINGS);
+        assert_eq!(huge.region_len(), geometry.region_len());
+        assert_eq!(Geometry::for_channel(7 << 20).unwrap().ring_count(), 1);
+    }
+
+    #[test]
     fn the_smallest_channel_has_buffers_of_one_page() {
         let smallest = Geometry::MIN_CHANNEL_SIZE;
         assert_eq!(Geometry::for_channel(smallest).unwrap().buffer_len(), 4096);
@@ -130,6 +172,8 @@ mod tests {
         for size in (Geometry::MIN_CHANNEL_SIZE..16 << 20).step_by(12_288) {
             let geometry = Geometry::for_channel(size).unwrap();
             assert!(geometry.buffer_offset(31) + geometry.buffer_len() <= geometry.region_len());
+            let last = geometry.ring_offset(geometry.ring_count() - 1).unwrap();
+            assert!(last + geometry.region_len() <= size as usize);
             assert_eq!(geometry.buffer_len() % 4096, 0);
         }
     }

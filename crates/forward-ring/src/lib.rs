@@ -9,7 +9,7 @@
 //! client                                         server
 //! reserve() -> token
 //! buffer(&token).write(..)
-//! submit(token, opcode, args)      ------->      next() -> Request { token, .. }
+//! submit(token, &message)            ------->      next() -> Request { token, message }
 //!                                                buffer(&token).read(..) / .write(..)
 //! poll() -> (token, result)        <-------      complete(token, result)
 //! buffer(&token).read(..)
@@ -37,15 +37,18 @@ mod client;
 mod error;
 mod geometry;
 mod mapping;
+mod message;
 mod server;
 mod sync;
+pub mod syscall;
 mod token;
 
 pub use call::{Call, CallError, UintrReply, errno, opcode};
 pub use client::{Client, Submitted};
 pub use error::{Full, OutOfBounds, RingError, WaitError};
-pub use geometry::{Geometry, GeometryError};
+pub use geometry::{Geometry, GeometryError, MAX_RINGS, RING_STRIDE};
 pub use mapping::{Buffer, Mapping};
+pub use message::Message;
 pub use server::{Request, Server};
 #[cfg(loom)]
 pub use sync::ModelMemory;

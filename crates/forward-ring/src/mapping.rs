@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use crate::error::OutOfBounds;
 use crate::geometry::{self, Geometry};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Memory, Ordering, fence};
-use crate::{SLOTS, Token};
+use crate::{Message, SLOTS, Token};
 
 /// One of the four published indices.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +21,20 @@ pub(crate) enum Index {
     CompletionHead = geometry::COMPLETION_HEAD as isize,
 }
 
+/// A word of the session's two lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SessionWord {
+    ClientGeneration = geometry::CLIENT_LINE as isize,
+    Greeted = geometry::CLIENT_LINE as isize + 4,
+    ServerGeneration = geometry::SERVER_LINE as isize,
+    Accepted = geometry::SERVER_LINE as isize + 4,
+}
+
 /// A request as it lies in its slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestSlot {
     pub(crate) token: u32,
-    pub(crate) opcode: u32,
-    pub(crate) args: [u64; 4],
+    pub(crate) message: Message,
 }
 
 /// A completion as it lies in its slot.
@@ -36,7 +44,7 @@ pub(crate) struct CompletionSlot {
     pub(crate) result: i64,
 }
 
-/// A channel's ring region, mapped.
+/// A ring's region, mapped.
 #[derive(Debug)]
 pub struct Mapping {
     memory: Memory,
@@ -48,7 +56,7 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Takes over the ring region that starts at `base` (the channel's base plus its RING_OFFSET).
+    /// Takes over the ring region that starts at `base` (the channel's base plus [`Geometry::ring_offset`]).
     ///
     /// # Safety
     /// `base` is aligned to 64 bytes. The `geometry.region_len()` bytes there are ordinary write-back memory, readable
@@ -65,7 +73,6 @@ impl Mapping {
         self.geometry
     }
 
-    #[inline]
     pub(crate) fn observe(&self, index: Index) -> u32 {
         self.index(index).load(Ordering::Acquire)
     }
@@ -74,7 +81,6 @@ impl Mapping {
     ///
     /// The two sides look at each other's index after they have published their own. The fences see to it that not both
     /// miss the other's: a producer that finds its item not taken yet knows that the consumer will look again.
-    #[inline]
     pub(crate) fn publish(&self, index: Index, value: u32) {
         self.index(index).store(value, Ordering::Release);
         fence(Ordering::SeqCst);
@@ -84,24 +90,29 @@ impl Mapping {
         let slot = slot_offset(geometry::REQUESTS, geometry::REQUEST_LEN, position);
         let word = |i: usize| self.word(slot + 8 * i).load(Ordering::Relaxed);
         let first = word(0);
+        let second = word(1);
         RequestSlot {
             token: first as u32,
-            opcode: (first >> 32) as u32,
-            args: [word(1), word(2), word(3), word(4)],
+            message: Message {
+                opcode: (first >> 32) as u32,
+                process: second as u32,
+                reply_slot: (second >> 32) as u32,
+                args: core::array::from_fn(|i| word(2 + i)),
+            },
         }
     }
 
-    #[inline]
     pub(crate) fn write_request(&self, position: u32, request: &RequestSlot) {
         let slot = slot_offset(geometry::REQUESTS, geometry::REQUEST_LEN, position);
-        let first = u64::from(request.opcode) << 32 | u64::from(request.token);
-        let [a, b, c, d] = request.args;
-        for (i, value) in [first, a, b, c, d, 0, 0, 0].into_iter().enumerate() {
+        let RequestSlot { token, message } = request;
+        let first = u64::from(message.opcode) << 32 | u64::from(*token);
+        let second = u64::from(message.reply_slot) << 32 | u64::from(message.process);
+        let words = [first, second].into_iter().chain(message.args);
+        for (i, value) in words.enumerate() {
             self.word(slot + 8 * i).store(value, Ordering::Relaxed);
         }
     }
 
-    #[inline]
     pub(crate) fn read_completion(&self, position: u32) -> CompletionSlot {
         let slot = slot_offset(geometry::COMPLETIONS, geometry::COMPLETION_LEN, position);
         CompletionSlot {
@@ -126,14 +137,25 @@ impl Mapping {
         }
     }
 
-    #[inline]
+    pub(crate) fn observe_session(&self, word: SessionWord) -> u32 {
+        self.session(word).load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish_session(&self, word: SessionWord, value: u32) {
+        self.session(word).store(value, Ordering::Release);
+    }
+
+    fn session(&self, word: SessionWord) -> &AtomicU32 {
+        // SAFETY: the four offsets are aligned and in the control page, which every geometry has.
+        unsafe { self.memory.u32_at(word as usize) }
+    }
+
     fn index(&self, index: Index) -> &AtomicU32 {
         // SAFETY: the four offsets are aligned and in the control page, which every geometry has.
         unsafe { self.memory.u32_at(index as usize) }
     }
 
     /// Returns a word of a slot; `offset` is a multiple of 8 in the control page.
-    #[inline]
     fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(8) && offset < geometry::BUFFERS);
         // SAFETY: `slot_offset` and the fixed fields of a slot keep the offset aligned and in the control page, which
@@ -143,7 +165,6 @@ impl Mapping {
 }
 
 /// Returns the offset of the slot for a free-running index.
-#[inline]
 fn slot_offset(queue: usize, slot_len: usize, position: u32) -> usize {
     queue + (position as usize % SLOTS) * slot_len
 }

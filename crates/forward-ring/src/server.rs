@@ -2,10 +2,11 @@
 //! The server's side: takes requests out, puts completions in.
 
 use crate::call::{Call, CallError};
+use crate::client::next_generation;
 use crate::error::RingError;
-use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot};
+use crate::mapping::{Buffer, CompletionSlot, Index, Mapping, RequestSlot, SessionWord};
 use crate::token::{Token, TokenSet};
-use crate::{Geometry, SLOTS};
+use crate::{Geometry, Message, SLOTS};
 
 /// The server's end of a ring. There is one at a time for a channel.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Server {
     completion_tail: u32,
     /// Tokens of no request under way.
     idle: TokenSet,
+    /// Generation of the client, 0 for none.
+    accepted: u32,
 }
 
 /// A request, copied from the ring.
@@ -25,16 +28,14 @@ pub struct Server {
 pub struct Request {
     /// The call's token, to be given back by [`Server::complete`].
     pub token: Token,
-    /// What is asked; see [`crate::opcode`].
-    pub opcode: u32,
-    /// The arguments, not checked; see [`Self::call`].
-    pub args: [u64; 4],
+    /// What is asked, not checked; see [`Self::call`] and [`crate::syscall`].
+    pub message: Message,
 }
 
 impl Request {
-    /// Returns what is asked, with arguments that fit a buffer of `buffer_len` bytes.
-    pub fn call(&self, buffer_len: usize) -> Result<Call, CallError> {
-        Call::decode(self.opcode, self.args, buffer_len)
+    /// Returns what is asked, if it is a call of the client's own.
+    pub fn call(&self) -> Result<Call, CallError> {
+        Call::decode(&self.message)
     }
 }
 
@@ -47,7 +48,48 @@ impl Server {
             completion_tail: mapping.observe(Index::CompletionTail),
             mapping,
             idle: TokenSet::FULL,
+            accepted: 0,
         }
+    }
+
+    /// Says that this server has begun anew; to be done before it says that it is ready. A client that knows a former one
+    /// will give its calls up and greet.
+    pub fn announce(&mut self) {
+        let last = self.mapping.observe_session(SessionWord::ServerGeneration);
+        self.mapping.publish_session(SessionWord::Accepted, 0);
+        self.mapping
+            .publish_session(SessionWord::ServerGeneration, next_generation(last));
+        self.accepted = 0;
+    }
+
+    /// Tells whether a client greets this server that is not the one it has accepted.
+    pub fn is_greeted(&self) -> bool {
+        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
+        let ours = self.mapping.observe_session(SessionWord::ServerGeneration);
+        client != self.accepted && self.mapping.observe_session(SessionWord::Greeted) == ours
+    }
+
+    /// Tells whether the client that was accepted has begun anew, or gone over to another server.
+    pub fn is_client_gone(&self) -> bool {
+        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
+        self.accepted != 0 && client != self.accepted
+    }
+
+    /// Empties this side of the ring and accepts the client that greets. Calls under way are forgotten, and tokens of
+    /// before are void: they are to be dropped, not completed.
+    pub fn accept(&mut self) {
+        self.accepted = self.mapping.observe_session(SessionWord::ClientGeneration);
+        self.reset();
+        self.mapping
+            .publish_session(SessionWord::Accepted, self.accepted);
+    }
+
+    /// Empties this side of the ring, while the client does not use it. Tokens of before are void.
+    pub fn reset(&mut self) {
+        (self.request_head, self.completion_tail) = (0, 0);
+        self.mapping.publish(Index::RequestHead, 0);
+        self.mapping.publish(Index::CompletionTail, 0);
+        self.idle = TokenSet::FULL;
     }
 
     /// Takes the next request.
@@ -64,22 +106,14 @@ impl Server {
         if theirs.wrapping_sub(ours) > SLOTS as u32 {
             return Err(RingError::Corrupt { ours, theirs });
         }
-        let RequestSlot {
-            token,
-            opcode,
-            args,
-        } = self.mapping.read_request(ours);
+        let RequestSlot { token, message } = self.mapping.read_request(ours);
         self.request_head = ours.wrapping_add(1);
         self.mapping.publish(Index::RequestHead, self.request_head);
         let token = self
             .idle
             .take(token)
             .ok_or(RingError::UnknownToken { token })?;
-        Ok(Some(Request {
-            token,
-            opcode,
-            args,
-        }))
+        Ok(Some(Request { token, message }))
     }
 
     /// Tells whether [`Self::next`] would return something else than nothing.

@@ -6,12 +6,13 @@ use std::fmt;
 use forward_ring::opcode;
 
 /// Calls that are counted by name.
-const NAMED: [(u32, &str); 8] = [
+const NAMED: [(u32, &str); 9] = [
     (opcode::READ, "read"),
     (opcode::WRITE, "write"),
     (opcode::OPEN, "open"),
     (opcode::CLOSE, "close"),
     (opcode::EXIT, "exit"),
+    (opcode::END, "end"),
     (opcode::UINTR_INIT, "uintr-init"),
     (opcode::NULL, "null"),
     (opcode::COUNTERS, "counters"),

@@ -37,33 +37,30 @@ impl Files {
     }
 
     /// Reads into the buffer.
-    pub fn read(&self, fd: i32, buffer: Buffer<'_>, len: u32) -> i64 {
+    pub fn read(&self, fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
         match self.slot(fd) {
-            Some(_) => syscall::read(fd, buffer, len as usize),
+            Some(_) => syscall::read(fd, buffer, offset, len),
             None => error(libc::EBADF),
         }
     }
 
     /// Writes from the buffer.
-    pub fn write(&self, fd: i32, buffer: Buffer<'_>, len: u32) -> i64 {
+    pub fn write(&self, fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
         match self.slot(fd) {
-            Some(_) => syscall::write(fd, buffer, len as usize),
+            Some(_) => syscall::write(fd, buffer, offset, len),
             None => error(libc::EBADF),
         }
     }
 
     /// Opens the file whose path is in the buffer.
-    pub fn open(&mut self, buffer: Buffer<'_>, path_len: u32, flags: i32, mode: u32) -> i64 {
-        let len = path_len as usize;
+    pub fn open(&mut self, buffer: Buffer<'_>, offset: usize, flags: i32, mode: u32) -> i64 {
         let mut path = [0; PATH_LEN];
-        if len >= PATH_LEN {
+        let len = buffer.len().saturating_sub(offset).min(PATH_LEN);
+        if buffer.read(offset, &mut path[..len]).is_err() {
+            return error(libc::EINVAL);
+        }
+        let Ok(path) = CStr::from_bytes_until_nul(&path[..len]) else {
             return error(libc::ENAMETOOLONG);
-        }
-        if buffer.read(0, &mut path[..len]).is_err() {
-            return error(libc::EINVAL);
-        }
-        let Ok(path) = CStr::from_bytes_with_nul(&path[..=len]) else {
-            return error(libc::EINVAL);
         };
         let fd = syscall::open_in_root(self.root.as_fd(), path, flags, mode);
         if fd >= 0 { self.adopt(fd as i32) } else { fd }

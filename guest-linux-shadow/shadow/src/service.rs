@@ -3,7 +3,8 @@
 //!
 //! Runs in the user-interrupt handler as well as in the main thread, so nothing here allocates or takes locks.
 
-use forward_ring::{Call, Request, RingError, Server, UintrReply};
+use forward_ring::syscall::{self, Signature};
+use forward_ring::{Call, Request, RingError, Server, UintrReply, opcode};
 use hv_abi::channel::UPID_SLOTS;
 
 use crate::counters::{self, Counters};
@@ -77,7 +78,7 @@ impl<M: Machine> Service<M> {
         while self.outcome.is_none() {
             match self.ring.next() {
                 Ok(Some(request)) => {
-                    self.counters.count(request.opcode, server);
+                    self.counters.count(request.message.opcode, server);
                     self.serve(request);
                     served += 1;
                 }
@@ -105,10 +106,12 @@ impl<M: Machine> Service<M> {
 
     fn serve(&mut self, request: Request) {
         let target = self.target;
-        let buffer_len = self.ring.geometry().buffer_len();
-        let result = match request.call(buffer_len) {
-            Ok(call) => self.execute(call, &request),
-            Err(error) => error.errno(),
+        let result = match syscall::signature(request.message.opcode) {
+            Some(signature) => self.system_call(signature, &request),
+            None => match request.call() {
+                Ok(call) => self.execute(call),
+                Err(error) => error.errno(),
+            },
         };
         let notify = match self.ring.complete(request.token, result) {
             Ok(notify) => notify,
@@ -127,21 +130,32 @@ impl<M: Machine> Service<M> {
         }
     }
 
-    fn execute(&mut self, call: Call, request: &Request) -> i64 {
+    fn system_call(&mut self, signature: &Signature, request: &Request) -> i64 {
         let buffer = self.ring.buffer(&request.token);
+        let args = &request.message.args;
+        if let Err(error) = signature.check(args, buffer.len()) {
+            return error.errno();
+        }
+        let fd = args[0] as i32;
+        let at = |index: usize| args[index] as usize;
+        match request.message.opcode {
+            opcode::READ => self.files.read(fd, buffer, at(1), at(2)),
+            opcode::WRITE => self.files.write(fd, buffer, at(1), at(2)),
+            opcode::OPEN => self
+                .files
+                .open(buffer, at(0), args[1] as i32, args[2] as u32),
+            opcode::CLOSE => self.files.close(fd),
+            _ => forward_ring::errno::ENOSYS,
+        }
+    }
+
+    fn execute(&mut self, call: Call) -> i64 {
         match call {
-            Call::Read { fd, len } => self.files.read(fd, buffer, len),
-            Call::Write { fd, len } => self.files.write(fd, buffer, len),
-            Call::Open {
-                path_len,
-                flags,
-                mode,
-            } => self.files.open(buffer, path_len, flags, mode),
-            Call::Close { fd } => self.files.close(fd),
-            Call::Exit { status } => self.exit(status),
+            Call::End { status } => self.exit(status),
             Call::UintrInit { slot, vector } => self.connect(slot, vector),
             Call::Null => 0,
             Call::Counters { index } => self.counter(index),
+            _ => forward_ring::errno::ENOSYS,
         }
     }
 

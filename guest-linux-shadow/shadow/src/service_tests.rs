@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
-use forward_ring::{Call, Client, Geometry, Mapping, Token, UintrReply};
+use forward_ring::{Call, Client, Geometry, Mapping, Message, Token, UintrReply, opcode};
 use tempfile::TempDir;
 
 use crate::counters;
@@ -84,16 +84,16 @@ impl Bench {
     }
 
     /// Makes a call with `data` in its buffer; returns its token and result.
-    fn call_with(&mut self, (opcode, args): (u32, [u64; 4]), data: &[u8]) -> (Token, i64) {
+    fn call_with(&mut self, message: &Message, data: &[u8]) -> (Token, i64) {
         let token = self.client.reserve().unwrap();
         self.client.buffer(&token).write(0, data).unwrap();
-        let _ = self.client.submit(token, opcode, args);
+        let _ = self.client.submit(token, message);
         self.service.on_notification();
         self.client.poll().unwrap().unwrap()
     }
 
     fn call(&mut self, call: Call, data: &[u8]) -> i64 {
-        let (token, result) = self.call_with(call.encode(), data);
+        let (token, result) = self.call_with(&call.encode(), data);
         self.client.release(token);
         result
     }

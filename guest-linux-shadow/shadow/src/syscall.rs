@@ -12,29 +12,26 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use forward_ring::Buffer;
 
-/// Reads at most `len` bytes, and no more than the buffer holds, into `buffer`.
-pub fn read(fd: i32, buffer: Buffer<'_>, len: usize) -> i64 {
-    let len = len.min(buffer.len());
-    // SAFETY: the kernel writes the first `len` bytes of the buffer, which is shared memory that nobody holds a Rust
+/// Reads at most `len` bytes, and no more than the buffer holds, to `offset` of `buffer`.
+pub fn read(fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
+    let (address, len) = part(buffer, offset, len);
+    // SAFETY: the kernel writes these `len` bytes of the buffer, which is shared memory that nobody holds a Rust
     // reference to.
-    unsafe {
-        syscall(
-            libc::SYS_read,
-            [fd as usize, buffer.as_ptr().expose_provenance(), len, 0],
-        )
-    }
+    unsafe { syscall(libc::SYS_read, [fd as usize, address, len, 0]) }
 }
 
-/// Writes the first `len` bytes of `buffer`, and no more than it holds.
-pub fn write(fd: i32, buffer: Buffer<'_>, len: usize) -> i64 {
-    let len = len.min(buffer.len());
+/// Writes the `len` bytes at `offset` of `buffer`, and no more than it holds.
+pub fn write(fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
+    let (address, len) = part(buffer, offset, len);
     // SAFETY: the kernel only reads the buffer, which is mapped.
-    unsafe {
-        syscall(
-            libc::SYS_write,
-            [fd as usize, buffer.as_ptr().expose_provenance(), len, 0],
-        )
-    }
+    unsafe { syscall(libc::SYS_write, [fd as usize, address, len, 0]) }
+}
+
+/// Returns the address of `offset` in the buffer, and as much of `len` as lies in it.
+fn part(buffer: Buffer<'_>, offset: usize, len: usize) -> (usize, usize) {
+    let offset = offset.min(buffer.len());
+    let start = buffer.as_ptr().wrapping_add(offset);
+    (start.expose_provenance(), len.min(buffer.len() - offset))
 }
 
 /// `struct open_how` of openat2().
