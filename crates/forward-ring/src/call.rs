@@ -42,6 +42,8 @@ pub mod errno {
     pub const EIO: i64 = -5;
     /// Invalid argument.
     pub const EINVAL: i64 = -22;
+    /// A path that is too long.
+    pub const ENAMETOOLONG: i64 = -36;
     /// Unknown opcode.
     pub const ENOSYS: i64 = -38;
 }

@@ -27,12 +27,19 @@ pub struct Client {
     completion_head: u32,
     free: TokenSet,
     in_flight: TokenSet,
-    /// Generation of the server, 0 for none.
+    /// Own generation, 0 before the first greeting.
+    generation: u32,
+    /// Generation of the server that was greeted, 0 for none.
     greeted: u32,
 }
 
+/// How far a client that begins anew moves its tail: an index beyond the reach of whoever still serves the former one,
+/// so that it takes none of the requests that lie there, however often the client begins anew.
+const RESET_DISTANCE: u32 = 0x4000_0100;
+
 impl Client {
-    /// Starts at the indices that this side published last: 0 in a new channel.
+    /// Starts at the indices that this side published last: 0 in a new channel. For a ring that has been reset, and for
+    /// [`Self::greet`].
     pub fn new(mapping: Mapping) -> Self {
         Self {
             request_tail: mapping.observe(Index::RequestTail),
@@ -40,18 +47,23 @@ impl Client {
             mapping,
             free: TokenSet::FULL,
             in_flight: TokenSet::EMPTY,
+            generation: 0,
             greeted: 0,
         }
     }
 
     /// Begins a session: says that this client starts anew, empties this side of the ring and greets the server that has
-    /// announced itself. Nothing may be submitted until [`Self::is_accepted`]. Calls under way are forgotten, and tokens
-    /// of before are void: they are to be dropped, not released. Returns whether there is a server to greet.
+    /// announced itself. Returns whether there is one; if not, the client tries again later.
+    ///
+    /// Nothing may be submitted until [`Self::is_accepted`], and if [`Self::is_server_new`] the client is to greet again.
+    /// Calls under way are forgotten, and tokens of before are void: they are to be dropped, not submitted or released.
     pub fn greet(&mut self) -> bool {
         let last = self.mapping.observe_session(SessionWord::ClientGeneration);
+        self.generation = next_generation(last);
+        // In this order: who sees the new generation does not take the greeting of the last one for its own.
         self.mapping.publish_session(SessionWord::Greeted, 0);
         self.mapping
-            .publish_session(SessionWord::ClientGeneration, next_generation(last));
+            .publish_session(SessionWord::ClientGeneration, self.generation);
         self.reset();
         self.greeted = self.mapping.observe_session(SessionWord::ServerGeneration);
         self.mapping
@@ -59,23 +71,25 @@ impl Client {
         self.greeted != 0
     }
 
-    /// Tells whether the server that was greeted is there still and has emptied its side.
+    /// Tells whether the server that was greeted has emptied its side for this client, and no other server has come since.
     pub fn is_accepted(&self) -> bool {
-        let ours = self.mapping.observe_session(SessionWord::ClientGeneration);
         self.greeted != 0
+            && self.mapping.observe_session(SessionWord::Accepted) == self.generation
             && !self.is_server_new()
-            && self.mapping.observe_session(SessionWord::Accepted) == ours
     }
 
-    /// Tells whether there is another server than the one that was greeted.
+    /// Tells whether there is another server than the one that was greeted, or the channel has been zeroed.
     pub fn is_server_new(&self) -> bool {
-        self.mapping.observe_session(SessionWord::ServerGeneration) != self.greeted
+        let is = |word, value| self.mapping.observe_session(word) == value;
+        !(is(SessionWord::ServerGeneration, self.greeted)
+            && is(SessionWord::ClientGeneration, self.generation))
     }
 
     /// Empties this side of the ring, while the server does not serve it. Tokens of before are void.
     pub fn reset(&mut self) {
-        (self.request_tail, self.completion_head) = (0, 0);
-        self.mapping.publish(Index::RequestTail, 0);
+        self.request_tail = self.request_tail.wrapping_add(RESET_DISTANCE);
+        self.completion_head = 0;
+        self.mapping.publish(Index::RequestTail, self.request_tail);
         self.mapping.publish(Index::CompletionHead, 0);
         (self.free, self.in_flight) = (TokenSet::FULL, TokenSet::EMPTY);
     }

@@ -13,11 +13,11 @@
 //! | 0800H | 2048 | 32 requests | client |
 //! | 1000H | | 32 buffers of the same size | whoever holds the token |
 //!
-//! A channel of 8 MiB or more has several rings, one in each [`RING_STRIDE`]; the first is the client's kernel's own, and
-//! only in that one are the lines of the session used.
+//! Offsets count from [`Geometry::ring_offset`]. A channel of 8 MiB or more has several rings, one in each
+//! [`RING_STRIDE`]; the first is the client's kernel's own, and only in that one the session's lines are used.
 //!
-//! Offsets count from [`RING_OFFSET`] of the ring's part of the channel. They follow from the channel's size alone, which a side has
-//! from its boot information: nothing about the layout is ever read from shared memory.
+//! All this follows from the channel's size alone, which a side has from its boot information: nothing about the layout is
+//! ever read from shared memory.
 
 use core::fmt;
 

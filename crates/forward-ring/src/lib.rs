@@ -24,6 +24,10 @@
 //! 4. A full fence follows each publication: the side that publishes then looks at the other's index, and at least one of
 //!    two that do so at once sees what the other has published.
 //!
+//! Either side may end and begin anew: a *session* is what one client and one server do with each other. Each has a
+//! generation; the client greets the server's, and the server accepts the client's after it has emptied its side. Whoever
+//! finds another generation than the one it knows gives up what was under way.
+//!
 //! How the other side learns that something was published (SENDUIPI, polling) is not this crate's matter. But it says when
 //! the other side needs to learn it: whoever finds that the other has yet to take an earlier item need not notify, because
 //! the taker looks again after each. So a burst is one notification, whatever the way of it costs.

@@ -141,6 +141,7 @@ impl Mapping {
         self.session(word).load(Ordering::Acquire)
     }
 
+    /// Publishes a word of the session. Whoever sees it sees everything that this side published before.
     pub(crate) fn publish_session(&self, word: SessionWord, value: u32) {
         self.session(word).store(value, Ordering::Release);
     }

@@ -18,7 +18,9 @@ pub struct Server {
     completion_tail: u32,
     /// Tokens of no request under way.
     idle: TokenSet,
-    /// Generation of the client, 0 for none.
+    /// Own generation, 0 before the first announcement.
+    generation: u32,
+    /// Generation of the client that was accepted, 0 for none.
     accepted: u32,
 }
 
@@ -48,48 +50,76 @@ impl Server {
             completion_tail: mapping.observe(Index::CompletionTail),
             mapping,
             idle: TokenSet::FULL,
+            generation: 0,
             accepted: 0,
         }
     }
 
-    /// Says that this server has begun anew; to be done before it says that it is ready. A client that knows a former one
-    /// will give its calls up and greet.
+    /// Says that this server has begun anew; to be done before it says that it is ready, and again when its client has
+    /// gone, because the channel may have been zeroed for the next one. A client that knows a former generation will give
+    /// its calls up and greet.
     pub fn announce(&mut self) {
-        let last = self.mapping.observe_session(SessionWord::ServerGeneration);
+        let last = match self.generation {
+            0 => self.mapping.observe_session(SessionWord::ServerGeneration),
+            own => own,
+        };
+        self.generation = next_generation(last);
+        self.accepted = 0;
         self.mapping.publish_session(SessionWord::Accepted, 0);
         self.mapping
-            .publish_session(SessionWord::ServerGeneration, next_generation(last));
-        self.accepted = 0;
+            .publish_session(SessionWord::ServerGeneration, self.generation);
     }
 
     /// Tells whether a client greets this server that is not the one it has accepted.
     pub fn is_greeted(&self) -> bool {
-        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
-        let ours = self.mapping.observe_session(SessionWord::ServerGeneration);
-        client != self.accepted && self.mapping.observe_session(SessionWord::Greeted) == ours
+        self.greeting().is_some()
     }
 
-    /// Tells whether the client that was accepted has begun anew, or gone over to another server.
+    /// Tells whether the client that was accepted has begun anew, or gone over to another server, or the channel has been
+    /// zeroed.
     pub fn is_client_gone(&self) -> bool {
-        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
-        self.accepted != 0 && client != self.accepted
+        let is = |word, value| self.mapping.observe_session(word) == value;
+        self.accepted != 0
+            && !(is(SessionWord::ClientGeneration, self.accepted)
+                && is(SessionWord::Accepted, self.accepted)
+                && is(SessionWord::ServerGeneration, self.generation))
     }
 
-    /// Empties this side of the ring and accepts the client that greets. Calls under way are forgotten, and tokens of
-    /// before are void: they are to be dropped, not completed.
-    pub fn accept(&mut self) {
-        self.accepted = self.mapping.observe_session(SessionWord::ClientGeneration);
+    /// Accepts the client that greets, if one does: empties this side of the ring and says so. Returns whether there is
+    /// one.
+    ///
+    /// Calls under way are forgotten, and tokens of before are void: they are to be dropped, not completed. Whoever still
+    /// writes to a buffer of before, such as a system call that another thread makes, has to be stopped first: the buffer
+    /// is the new client's from now on.
+    pub fn accept(&mut self) -> bool {
+        let Some(client) = self.greeting() else {
+            return false;
+        };
+        self.accepted = client;
         self.reset();
-        self.mapping
-            .publish_session(SessionWord::Accepted, self.accepted);
+        self.mapping.publish_session(SessionWord::Accepted, client);
+        true
     }
 
-    /// Empties this side of the ring, while the client does not use it. Tokens of before are void.
+    /// Empties this side of the ring, after the client's side has been emptied and before it is used. Tokens of before are
+    /// void.
     pub fn reset(&mut self) {
-        (self.request_head, self.completion_tail) = (0, 0);
-        self.mapping.publish(Index::RequestHead, 0);
+        // Whatever the tail is: there is no request before it any more.
+        self.request_head = self.mapping.observe(Index::RequestTail);
+        self.completion_tail = 0;
+        self.mapping.publish(Index::RequestHead, self.request_head);
         self.mapping.publish(Index::CompletionTail, 0);
         self.idle = TokenSet::FULL;
+    }
+
+    /// Returns the generation of the client that greets this server and has not been accepted.
+    fn greeting(&self) -> Option<u32> {
+        // The generation first: a greeting seen afterwards is of that generation or a later one. If it is a later one, the
+        // client knows that it has not been accepted.
+        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
+        let greeted = self.mapping.observe_session(SessionWord::Greeted);
+        let is_ours = self.generation != 0 && greeted == self.generation;
+        (is_ours && client != 0 && client != self.accepted).then_some(client)
     }
 
     /// Takes the next request.

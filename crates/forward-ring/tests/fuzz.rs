@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use forward_ring::{
-    Call, CallError, Client, Full, Geometry, Request, RingError, SLOTS, Server, Token, UintrReply,
-    opcode,
+    Call, CallError, Client, Full, Geometry, MAX_RINGS, Message, Request, RingError, SLOTS, Server,
+    Token, UintrReply, opcode, syscall,
 };
+use hv_abi::channel::RING_OFFSET;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -24,7 +25,7 @@ enum Step {
     /// Completes the request that was taken as this one of those under way.
     Complete(Index, i64),
     Reserve,
-    Submit(Index, u32, [u64; 4]),
+    Submit(Index, u32, [u64; 6]),
     Poll,
     Release(Index),
     /// Any word of the control page.
@@ -48,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Next),
         6 => (any::<Index>(), any::<i64>()).prop_map(|(i, result)| Step::Complete(i, result)),
         4 => Just(Step::Reserve),
-        4 => (any::<Index>(), word(), any::<[u64; 4]>()).prop_map(|(i, op, args)| Step::Submit(i, op, args)),
+        4 => (any::<Index>(), word(), any::<[u64; 6]>()).prop_map(|(i, op, args)| Step::Submit(i, op, args)),
         6 => Just(Step::Poll),
         4 => any::<Index>().prop_map(Step::Release),
         2 => (0..WORDS, word()).prop_map(|(word, value)| Step::Scribble(4 * word, value)),
@@ -200,8 +201,9 @@ impl Ends {
                     return Ok(vec![]);
                 }
                 let token = self.reserved.remove(which.index(self.reserved.len()));
+                let message = Message::new(*opcode, args);
                 self.in_flight
-                    .push(self.client.submit(token, *opcode, *args).number);
+                    .push(self.client.submit(token, &message).number);
                 prop_assert_eq!(self.client.in_flight(), self.in_flight.len());
                 let slot = tail(REQUEST_TAIL).wrapping_sub(1) % SLOT_COUNT;
                 vec![(REQUEST_TAIL, 4), (REQUESTS + 64 * slot as usize, 64)]
@@ -241,14 +243,23 @@ fn disturb(step: &Step, memory: &SharedMemory) {
     }
 }
 
-/// A request is a call with lengths that fit the buffer, or an error that has a number.
+/// A request is a call of the client's own, or one of Linux's with all its bytes in the buffer, or an error that has a
+/// number.
 fn judge_call(request: &Request, buffer_len: usize) -> Result<(), TestCaseError> {
-    match request.call(buffer_len) {
-        Ok(Call::Read { len, .. } | Call::Write { len, .. } | Call::Open { path_len: len, .. }) => {
-            prop_assert!(len as usize <= buffer_len);
+    let Message { opcode, args, .. } = request.message;
+    let verdict = match syscall::signature(opcode) {
+        Some(signature) => {
+            for index in 0..6 {
+                if let Ok(Some(extent)) = signature.extent(index, &args, buffer_len) {
+                    prop_assert!(extent.offset + extent.len <= buffer_len);
+                }
+            }
+            signature.check(&args, buffer_len)
         }
-        Ok(_) => {}
-        Err(error) => prop_assert!(error.errno() < 0 && !error.to_string().is_empty()),
+        None => request.call().map(drop),
+    };
+    if let Err(error) = verdict {
+        prop_assert!(error.errno() < 0 && !error.to_string().is_empty());
     }
     Ok(())
 }
@@ -259,19 +270,14 @@ fn is_int(value: u64) -> bool {
 }
 
 /// Which argument of a call is wrong, by the table of docs/interfaces.md.
-fn wrong_argument(number: u32, args: [u64; 4], buffer_len: usize) -> Result<Option<u8>, CallError> {
-    let len = |value: u64| value <= buffer_len as u64;
+fn wrong_argument(number: u32, args: [u64; 6]) -> Result<Option<u8>, CallError> {
     let word = |value: u64| u32::try_from(value).is_ok();
     let rights = match number {
-        0 | 1 => vec![is_int(args[0]), len(args[1]) && word(args[1])],
-        2 => vec![
-            len(args[0]) && word(args[0]),
-            is_int(args[1]),
-            word(args[2]),
-        ],
-        3 | 60 => vec![is_int(args[0])],
+        57 | 104 => vec![word(args[0])],
+        60 | 105 => vec![is_int(args[0])],
         100 => vec![word(args[0]), word(args[1])],
-        101 | 102 => vec![],
+        103 => vec![word(args[0]), word(args[1]), word(args[2])],
+        59 | 101 | 102 => vec![],
         opcode => return Err(CallError::UnknownOpcode { opcode }),
     };
     Ok(rights
@@ -340,7 +346,7 @@ proptest! {
             let outcome = (0..rounds).try_for_each(|_| {
                 ends.reserve()?;
                 if let Some(token) = ends.reserved.pop() {
-                    ends.in_flight.push(ends.client.submit(token, opcode::NULL, [0; 4]).number);
+                    ends.in_flight.push(ends.client.submit(token, &Message::new(opcode::NULL, &[])).number);
                 }
                 ends.next()?;
                 ends.complete(&which, 0);
@@ -391,17 +397,17 @@ proptest! {
 
     #[test]
     fn a_request_is_a_call_if_and_only_if_its_arguments_are_right(
-        number in prop_oneof![4 => select(vec![0u32, 1, 2, 3, 60, 100, 101, 102]), 1 => any::<u32>()],
-        args in [argument(), argument(), argument(), argument()],
-        buffer_len in prop_oneof![Just(4096usize), Just(0x1_f000), Just(usize::MAX)],
+        opcode in prop_oneof![4 => select(vec![57u32, 59, 60, 100, 101, 102, 103, 104, 105]), 1 => any::<u32>()],
+        args in [argument(), argument(), argument(), argument(), argument(), argument()],
+        process: u32, reply_slot: u32,
     ) {
-        let expected = wrong_argument(number, args, buffer_len);
-        match Call::decode(number, args, buffer_len) {
+        let expected = wrong_argument(opcode, args);
+        match Call::decode(&Message { opcode, process, reply_slot, args }) {
             Ok(call) => {
                 prop_assert_eq!(expected, Ok(None));
-                let (again, encoded) = call.encode();
-                prop_assert_eq!(again, number);
-                prop_assert_eq!(Call::decode(again, encoded, buffer_len), Ok(call));
+                let again = call.encode();
+                prop_assert_eq!(again.opcode, opcode);
+                prop_assert_eq!(Call::decode(&again), Ok(call));
             }
             Err(CallError::InvalidArgument { index, value }) => {
                 prop_assert_eq!(expected, Ok(Some(index)));
@@ -423,9 +429,15 @@ proptest! {
     fn a_layout_fits_its_channel(size in prop_oneof![0u64..0x10_0000, any::<u64>(), (0u32..64).prop_map(|bit| 1 << bit)]) {
         match Geometry::for_channel(size) {
             Ok(geometry) => {
-                let last = geometry.buffer_offset(31) as u128 + geometry.buffer_len() as u128;
-                prop_assert!(0x2000 + last <= u128::from(size) && geometry.buffer_len() >= 4096);
+                let used = geometry.buffer_offset(31) + geometry.buffer_len();
+                prop_assert!(used <= geometry.region_len() && geometry.buffer_len() >= 4096);
                 prop_assert_eq!(geometry.buffer_len() % 4096, 0);
+                prop_assert!((1..=MAX_RINGS).contains(&geometry.ring_count()));
+                let offsets: Vec<usize> = (0..).map_while(|ring| geometry.ring_offset(ring)).collect();
+                prop_assert_eq!(offsets.len(), geometry.ring_count());
+                prop_assert_eq!(offsets[0], RING_OFFSET);
+                prop_assert!(offsets.windows(2).all(|pair| pair[0] + geometry.region_len() <= pair[1]));
+                prop_assert!((offsets[offsets.len() - 1] + geometry.region_len()) as u64 <= size);
             }
             Err(error) => {
                 prop_assert!(size < Geometry::MIN_CHANNEL_SIZE || size > isize::MAX as u64);

@@ -6,14 +6,16 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
-use forward_ring::{Client, RingError, SLOTS, Server, opcode};
+use forward_ring::{Client, Message, RingError, SLOTS, Server, opcode};
 use proptest::prelude::*;
 
 const SLOT_COUNT: u32 = SLOTS as u32;
 
 fn submit(client: &mut Client) -> u32 {
     let token = client.reserve().unwrap();
-    client.submit(token, opcode::NULL, [0; 4]).number
+    client
+        .submit(token, &Message::new(opcode::NULL, &[]))
+        .number
 }
 
 #[test]
@@ -182,16 +184,14 @@ fn serve_one(server: &mut Server) {
     let mut data = [0; 64];
     server.buffer(&request.token).read(0, &mut data).unwrap();
     server.buffer(&request.token).write(4032, &data).unwrap();
-    let result = request
-        .call(server.geometry().buffer_len())
-        .map_or_else(|error| error.errno(), |_| 0);
+    let result = request.call().map_or_else(|error| error.errno(), |_| 0);
     let _ = server.complete(request.token, result);
 }
 
 fn call_one(client: &mut Client) {
     if let Ok(token) = client.reserve() {
         client.buffer(&token).write(0, &[1; 64]).unwrap();
-        let _ = client.submit(token, opcode::NULL, [0; 4]);
+        let _ = client.submit(token, &Message::new(opcode::NULL, &[]));
     }
     if let Ok(Some((token, _))) = client.poll() {
         assert!(token.number() < SLOT_COUNT);

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use common::*;
 use forward_ring::{
-    Call, CallError, Client, Full, Geometry, OutOfBounds, RingError, SLOTS, Server, Token,
-    UintrReply, WaitError, opcode,
+    Call, CallError, Client, Full, Geometry, Message, OutOfBounds, RingError, SLOTS, Server, Token,
+    UintrReply, WaitError, errno, opcode,
 };
 use proptest::prelude::*;
 
@@ -20,12 +20,17 @@ fn a_call_goes_there_and_back_with_its_data() {
     let (mut client, mut server) = (memory.client(), memory.server());
     let token = client.reserve().unwrap();
     client.buffer(&token).write(0, b"hello").unwrap();
-    let (number, args) = Call::Write { fd: 1, len: 5 }.encode();
-    let id = client.submit(token, number, args).number;
+    let message = Message {
+        opcode: opcode::WRITE,
+        process: 12,
+        reply_slot: 3,
+        args: [1, 2, 3, 4, 5, u64::MAX],
+    };
+    let id = client.submit(token, &message).number;
     assert_eq!(client.poll(), Ok(None));
 
     let request = server.next().unwrap().unwrap();
-    assert_eq!(request.call(4096), Ok(Call::Write { fd: 1, len: 5 }));
+    assert_eq!(request.message, message);
     let mut data = [0; 5];
     server.buffer(&request.token).read(0, &mut data).unwrap();
     assert_eq!(&data, b"hello");
@@ -47,7 +52,7 @@ fn a_burst_is_notified_once() {
         let mut requested = Vec::new();
         for _ in 0..SLOTS {
             let token = client.reserve().unwrap();
-            requested.push(client.submit(token, opcode::NULL, [0; 4]).notify);
+            requested.push(client.submit(token, &null()).notify);
         }
         assert_eq!(requested.iter().filter(|&&notify| notify).count(), 1);
         assert!(requested[0]);
@@ -69,7 +74,7 @@ fn who_has_taken_everything_is_notified_again() {
     let (mut client, mut server) = (memory.client(), memory.server());
     let call = |client: &mut Client| {
         let token = client.reserve().unwrap();
-        client.submit(token, opcode::NULL, [0; 4]).notify
+        client.submit(token, &null()).notify
     };
     assert!(call(&mut client));
     assert!(!call(&mut client));
@@ -88,7 +93,7 @@ fn a_client_has_as_many_calls_under_way_as_there_are_slots() {
     let (mut client, mut server) = (memory.client(), memory.server());
     for _ in 0..SLOTS {
         let token = client.reserve().unwrap();
-        let _ = client.submit(token, opcode::NULL, [0; 4]);
+        let _ = client.submit(token, &null());
     }
     assert_eq!(client.reserve(), Err(Full));
     while let Some(request) = server.next().unwrap() {
@@ -183,9 +188,9 @@ fn a_hundred_thousand_calls_between_two_threads() {
             };
             let mut data = [0; 8];
             server.buffer(&request.token).read(0, &mut data).unwrap();
-            assert_eq!(u64::from_le_bytes(data), request.args[0]);
+            assert_eq!(u64::from_le_bytes(data), request.message.args[0]);
             server
-                .complete(request.token, request.args[0] as i64 + 1)
+                .complete(request.token, request.message.args[0] as i64 + 1)
                 .unwrap();
             served += 1;
         }
@@ -197,7 +202,9 @@ fn a_hundred_thousand_calls_between_two_threads() {
             && let Ok(token) = client.reserve()
         {
             client.buffer(&token).write(0, &sent.to_le_bytes()).unwrap();
-            let id = client.submit(token, opcode::NULL, [sent, 0, 0, 0]).number;
+            let id = client
+                .submit(token, &Message::new(opcode::NULL, &[sent]))
+                .number;
             assert_eq!(waiting.insert(id, sent), None);
             sent += 1;
         }
@@ -212,11 +219,25 @@ fn a_hundred_thousand_calls_between_two_threads() {
     memory.assert_guards_are_intact();
 }
 
+fn null() -> Message {
+    Message::new(opcode::NULL, &[])
+}
+
+/// A request each part of which tells `value`.
+fn message_of(value: u64) -> Message {
+    Message {
+        opcode: value as u32,
+        process: (value >> 32) as u32,
+        reply_slot: !value as u32,
+        args: [value, !value, 1, value << 1, value >> 1, u64::MAX],
+    }
+}
+
 fn exchange(client: &mut Client, server: &mut Server, value: u64) {
     let token = client.reserve().unwrap();
-    let _ = client.submit(token, opcode::COUNTERS, [value, 0, 0, 0]);
+    let _ = client.submit(token, &Message::new(opcode::COUNTERS, &[value]));
     let request = server.next().unwrap().unwrap();
-    assert_eq!(request.args[0], value);
+    assert_eq!(request.message.args[0], value);
     server.complete(request.token, value as i64).unwrap();
     let (token, result) = client.poll().unwrap().unwrap();
     assert_eq!(result, value as i64);
@@ -257,28 +278,27 @@ proptest! {
                 Step::Submit(value) => match client.reserve() {
                     Ok(token) => {
                         client.buffer(&token).write(3, &value.to_le_bytes()).unwrap();
-                        let id = client.submit(token, value as u32, [value, !value, 1, 2]).number;
+                        let id = client.submit(token, &message_of(value)).number;
                         requests.push_back((id, value));
                     }
                     Err(Full) => prop_assert_eq!(client.in_flight() + taken.len(), SLOTS),
                 },
                 Step::Take => {
                     let request = server.next().unwrap();
-                    let got = request.as_ref().map(|r| (r.token.number(), r.args[0]));
+                    let got = request.as_ref().map(|r| (r.token.number(), r.message.args[0]));
                     prop_assert_eq!(got, requests.pop_front());
                     if let Some(request) = request {
                         let mut data = [0; 8];
                         server.buffer(&request.token).read(3, &mut data).unwrap();
-                        prop_assert_eq!(u64::from_le_bytes(data), request.args[0]);
-                        prop_assert_eq!(request.opcode, request.args[0] as u32);
-                        prop_assert_eq!(request.args[1], !request.args[0]);
+                        prop_assert_eq!(u64::from_le_bytes(data), request.message.args[0]);
+                        prop_assert_eq!(request.message, message_of(request.message.args[0]));
                         serving.push(request);
                     }
                 }
                 Step::Complete(choice) if !serving.is_empty() => {
                     let request = serving.swap_remove(choice % serving.len());
-                    completions.push_back((request.token.number(), request.args[0] as i64));
-                    server.complete(request.token, request.args[0] as i64).unwrap();
+                    completions.push_back((request.token.number(), request.message.args[0] as i64));
+                    server.complete(request.token, request.message.args[0] as i64).unwrap();
                 }
                 Step::Poll => {
                     let completion = client.poll().unwrap();
@@ -320,17 +340,13 @@ proptest! {
     }
 
     #[test]
-    fn decoded_calls_fit_the_buffer_and_encode_to_the_same(number in 0u32..110, args: [u64; 4], small: bool) {
-        let args = if small { args.map(|arg| arg % 10_000) } else { args };
-        match Call::decode(number, args, 4096) {
-            Ok(call) => {
-                if let Call::Read { len, .. } | Call::Write { len, .. } | Call::Open { path_len: len, .. } = call {
-                    prop_assert!(len <= 4096);
-                }
-                let (number, args) = call.encode();
-                prop_assert_eq!(Call::decode(number, args, 4096), Ok(call));
-            }
-            Err(error) => prop_assert!(matches!(error.errno(), -22 | -38)),
+    fn decoded_calls_encode_to_the_same(opcode in 50u32..110, mut args: [u64; 6], small: bool) {
+        if small {
+            args = args.map(|arg| arg % 10_000);
+        }
+        match Call::decode(&Message { opcode, args, process: 5, reply_slot: 1 }) {
+            Ok(call) => prop_assert_eq!(Call::decode(&call.encode()), Ok(call)),
+            Err(error) => prop_assert!(matches!(error.errno(), errno::EINVAL | errno::ENOSYS)),
         }
     }
 
@@ -343,25 +359,42 @@ proptest! {
 }
 
 #[test]
-fn a_negative_descriptor_is_a_call_and_a_wide_one_is_not() {
-    let call = Call::Close { fd: -1 };
-    assert_eq!(call.encode(), (opcode::CLOSE, [u64::MAX, 0, 0, 0]));
+fn a_negative_status_is_a_call_and_a_wide_one_is_not() {
+    let call = Call::Exit { status: -1 };
+    assert_eq!(call.encode(), Message::new(opcode::EXIT, &[u64::MAX]));
+    let decode = |status| Call::decode(&Message::new(opcode::EXIT, &[status]));
+    assert_eq!(decode(0xffff_ffff), Ok(call));
+    let wide = CallError::InvalidArgument {
+        index: 0,
+        value: 1 << 32,
+    };
+    assert_eq!(decode(1 << 32), Err(wide));
     assert_eq!(
-        Call::decode(opcode::CLOSE, [0xffff_ffff, 0, 0, 0], 0),
-        Ok(call)
+        Call::decode(&Message::new(opcode::READ, &[])),
+        Err(CallError::UnknownOpcode { opcode: 0 })
     );
-    let wide = Call::decode(opcode::CLOSE, [1 << 32, 0, 0, 0], 0);
-    assert_eq!(
-        wide,
-        Err(CallError::InvalidArgument {
-            index: 0,
-            value: 1 << 32
-        })
-    );
-    assert_eq!(
-        Call::decode(5, [0; 4], 0),
-        Err(CallError::UnknownOpcode { opcode: 5 })
-    );
+}
+
+#[test]
+fn every_call_of_the_clients_own_survives_its_encoding() {
+    let (ring, slot, vector) = (7, 31, 63);
+    for call in [
+        Call::Fork { child: u32::MAX },
+        Call::Exec,
+        Call::Exit { status: i32::MIN },
+        Call::UintrInit { slot, vector },
+        Call::Null,
+        Call::Counters { index: u64::MAX },
+        Call::RingOpen { ring, slot, vector },
+        Call::RingClose { ring },
+        Call::End { status: 3 },
+    ] {
+        let mut message = call.encode();
+        assert_eq!((message.process, message.reply_slot), (0, 0));
+        // What else stands there is no part of the call.
+        (message.process, message.reply_slot) = (9, 2);
+        assert_eq!(Call::decode(&message), Ok(call));
+    }
 }
 
 #[test]
@@ -369,7 +402,7 @@ fn waiting_ends_with_the_completion_or_with_the_server() {
     let memory = SharedMemory::smallest();
     let (mut client, mut server) = (memory.client(), memory.server());
     let token = client.reserve().unwrap();
-    let _ = client.submit(token, opcode::NULL, [0; 4]);
+    let _ = client.submit(token, &null());
     let mut idled = 0;
     let (token, result) = client
         .wait(
@@ -385,7 +418,7 @@ fn waiting_ends_with_the_completion_or_with_the_server() {
         .unwrap();
     assert_eq!((result, idled), (7, 3));
 
-    let _ = client.submit(token, opcode::NULL, [0; 4]);
+    let _ = client.submit(token, &null());
     let there = Cell::new(true);
     let gone = client.wait(|| there.get(), || there.set(false));
     assert_eq!(gone, Err(WaitError::ServerGone));
