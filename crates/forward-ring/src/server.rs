@@ -55,9 +55,8 @@ impl Server {
         }
     }
 
-    /// Says that this server has begun anew; to be done before it says that it is ready, and again when its client has
-    /// gone, because the channel may have been zeroed for the next one. A client that knows a former generation will give
-    /// its calls up and greet.
+    /// Says that this server has begun anew; to be done before it says that it is ready. A client that knows a former
+    /// generation will give its calls up and greet.
     pub fn announce(&mut self) {
         let last = match self.generation {
             0 => self.mapping.observe_session(SessionWord::ServerGeneration),
@@ -70,7 +69,8 @@ impl Server {
             .publish_session(SessionWord::ServerGeneration, self.generation);
     }
 
-    /// Tells whether a client greets this server that is not the one it has accepted.
+    /// Tells whether a client greets this server that is not the one it has accepted. If the channel has been zeroed since
+    /// the announcement, for another client, who this server is is said again.
     pub fn is_greeted(&self) -> bool {
         self.greeting().is_some()
     }
@@ -114,12 +114,25 @@ impl Server {
 
     /// Returns the generation of the client that greets this server and has not been accepted.
     fn greeting(&self) -> Option<u32> {
+        let Self {
+            mapping,
+            generation,
+            ..
+        } = self;
+        if *generation == 0 {
+            return None;
+        }
+        if mapping.observe_session(SessionWord::ServerGeneration) != *generation {
+            mapping.publish_session(SessionWord::ServerGeneration, *generation);
+        }
         // The generation first: a greeting seen afterwards is of that generation or a later one. If it is a later one, the
         // client knows that it has not been accepted.
-        let client = self.mapping.observe_session(SessionWord::ClientGeneration);
-        let greeted = self.mapping.observe_session(SessionWord::Greeted);
-        let is_ours = self.generation != 0 && greeted == self.generation;
-        (is_ours && client != 0 && client != self.accepted).then_some(client)
+        let client = mapping.observe_session(SessionWord::ClientGeneration);
+        let greeted = mapping.observe_session(SessionWord::Greeted);
+        // In a zeroed channel a new client may have the generation of the former one; but it has not been told so.
+        let is_accepted =
+            client == self.accepted && mapping.observe_session(SessionWord::Accepted) == client;
+        (client != 0 && greeted == *generation && !is_accepted).then_some(client)
     }
 
     /// Takes the next request.

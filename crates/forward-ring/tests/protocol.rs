@@ -175,6 +175,57 @@ fn buffers_do_not_overlap() {
 }
 
 #[test]
+fn rings_of_a_channel_know_nothing_of_each_other() {
+    let memory = SharedMemory::channel(12 << 20);
+    let mut rings: Vec<(Client, Server)> = (0..3)
+        .map(|ring| {
+            (
+                Client::new(memory.mapping(ring)),
+                Server::new(memory.mapping(ring)),
+            )
+        })
+        .collect();
+    let len = rings[0].0.geometry().buffer_len();
+    // Every slot and every byte of every buffer, of all at once.
+    for (ring, (client, _)) in rings.iter_mut().enumerate() {
+        while let Ok(token) = client.reserve() {
+            let value = 100 * ring as u64 + u64::from(token.number());
+            let data = vec![value as u8; len];
+            client.buffer(&token).write(0, &data).unwrap();
+            let _ = client.submit(token, &message_of(value));
+        }
+    }
+    for (ring, (client, server)) in rings.iter_mut().enumerate() {
+        for number in 0..SLOTS as u64 {
+            let request = server.next().unwrap().unwrap();
+            let value = 100 * ring as u64 + number;
+            assert_eq!(request.message, message_of(value));
+            let mut data = vec![0; len];
+            server.buffer(&request.token).read(0, &mut data).unwrap();
+            assert!(data.iter().all(|&byte| byte == value as u8));
+            server.complete(request.token, value as i64).unwrap();
+            let (token, result) = client.poll().unwrap().unwrap();
+            assert_eq!((token.number() as u64, result), (number, value as i64));
+            client.release(token);
+        }
+        assert!(server.next().unwrap().is_none());
+    }
+    // One of them begins anew: the others do not notice.
+    let [(first, _), (second, served), (third, _)] = &mut rings[..] else {
+        unreachable!("there are three");
+    };
+    for client in [&mut *first, &mut *second, &mut *third] {
+        let token = client.reserve().unwrap();
+        let _ = client.submit(token, &null());
+    }
+    second.reset();
+    served.reset();
+    exchange(second, served, 5);
+    assert_eq!((first.in_flight(), third.in_flight()), (1, 1));
+    memory.assert_guards_are_intact();
+}
+
+#[test]
 fn a_hundred_thousand_calls_between_two_threads() {
     const CALLS: u64 = 100_000;
     let memory = SharedMemory::smallest();

@@ -12,6 +12,10 @@ pub const REQUEST_TAIL: usize = 0x00;
 pub const REQUEST_HEAD: usize = 0x40;
 pub const COMPLETION_TAIL: usize = 0x80;
 pub const COMPLETION_HEAD: usize = 0xc0;
+pub const CLIENT_GENERATION: usize = 0x100;
+pub const GREETED: usize = 0x104;
+pub const SERVER_GENERATION: usize = 0x140;
+pub const ACCEPTED: usize = 0x144;
 pub const COMPLETIONS: usize = 0x400;
 pub const REQUESTS: usize = 0x800;
 
@@ -29,21 +33,34 @@ impl Page {
 pub struct SharedMemory {
     pages: Box<[Page]>,
     geometry: Geometry,
+    /// Where the rings lie in the pages, after the first guard.
+    ring_offsets: Vec<usize>,
 }
 
 impl SharedMemory {
+    /// The first ring alone.
     pub fn new(geometry: Geometry) -> Self {
-        let page_count = geometry.region_len() / 4096;
+        Self::with_rings(geometry, geometry.region_len(), vec![0])
+    }
+
+    /// A whole channel.
+    pub fn channel(size: usize) -> Self {
+        let geometry = Geometry::for_channel(size as u64).unwrap();
+        let offsets = (0..geometry.ring_count()).map(|ring| geometry.ring_offset(ring).unwrap());
+        Self::with_rings(geometry, size, offsets.collect())
+    }
+
+    fn with_rings(geometry: Geometry, size: usize, ring_offsets: Vec<usize>) -> Self {
+        let page_count = size / 4096;
+        let is_guard = |page| page == 0 || page == page_count + 1;
         let pages = (0..page_count + 2)
-            .map(|i| {
-                Page::filled(if i == 0 || i == page_count + 1 {
-                    GUARD
-                } else {
-                    0
-                })
-            })
+            .map(|page| Page::filled(if is_guard(page) { GUARD } else { 0 }))
             .collect();
-        Self { pages, geometry }
+        Self {
+            pages,
+            geometry,
+            ring_offsets,
+        }
     }
 
     /// The smallest ring: one page for each buffer.
@@ -52,11 +69,11 @@ impl SharedMemory {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(self.mapping())
+        Client::new(self.mapping(0))
     }
 
     pub fn server(&self) -> Server {
-        Server::new(self.mapping())
+        Server::new(self.mapping(0))
     }
 
     /// What the other side sees of a control word.
@@ -70,6 +87,13 @@ impl SharedMemory {
         self.word(offset).store(value, Ordering::SeqCst);
     }
 
+    /// What the hypervisor does before it starts a cell.
+    pub fn zero(&self) {
+        for offset in (0..0x1000).step_by(4) {
+            self.scribble(offset, 0);
+        }
+    }
+
     pub fn assert_guards_are_intact(&self) {
         for page in [&self.pages[0], &self.pages[self.pages.len() - 1]] {
             assert!(
@@ -81,13 +105,19 @@ impl SharedMemory {
     }
 
     fn base(&self) -> NonNull<u8> {
-        let pages: *const Page = self.pages.as_ptr();
-        NonNull::new(pages.wrapping_add(1).cast_mut().cast()).unwrap()
+        self.ring_base(0)
     }
 
-    fn mapping(&self) -> Mapping {
-        // SAFETY: the pages are aligned, made of atomics, and outlive the test's sides; `smallest` and `new` made them
-        // as many as the geometry says.
-        unsafe { Mapping::new(self.base(), self.geometry) }
+    fn ring_base(&self, ring: usize) -> NonNull<u8> {
+        let pages: *const Page = self.pages.as_ptr();
+        let first: *mut u8 = pages.wrapping_add(1).cast_mut().cast();
+        NonNull::new(first.wrapping_add(self.ring_offsets[ring])).unwrap()
+    }
+
+    /// Maps a ring.
+    pub fn mapping(&self, ring: usize) -> Mapping {
+        // SAFETY: the pages are aligned, made of atomics, and outlive the test's sides; there are as many behind the ring's
+        // base as the geometry says.
+        unsafe { Mapping::new(self.ring_base(ring), self.geometry) }
     }
 }

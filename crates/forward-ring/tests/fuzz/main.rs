@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Random programs of one side over memory in which the other writes at random; `make fuzz` runs it long.
 
+mod calls;
+#[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/program.rs"]
+mod program;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
