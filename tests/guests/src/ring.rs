@@ -3,6 +3,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use forward_ring::Message;
+
 use crate::arch::cpu;
 use crate::boot::Boot;
 use crate::channel::Channel;
@@ -11,6 +13,10 @@ const REQUEST_TAIL: usize = 0x00;
 const REQUEST_HEAD: usize = 0x40;
 const COMPLETION_TAIL: usize = 0x80;
 const COMPLETION_HEAD: usize = 0xc0;
+const CLIENT_GENERATION: usize = 0x100;
+const GREETED: usize = 0x104;
+const SERVER_GENERATION: usize = 0x140;
+const ACCEPTED: usize = 0x144;
 const COMPLETIONS: usize = 0x400;
 const REQUESTS: usize = 0x800;
 const SLOTS: u32 = 32;
@@ -31,6 +37,19 @@ pub enum Index {
     CompletionHead = COMPLETION_HEAD as isize,
 }
 
+/// A word of the session.
+#[derive(Clone, Copy, Debug)]
+pub enum Session {
+    /// Which client this is.
+    ClientGeneration = CLIENT_GENERATION as isize,
+    /// Which server the client greets.
+    Greeted = GREETED as isize,
+    /// Which server this is.
+    ServerGeneration = SERVER_GENERATION as isize,
+    /// Which client the server has accepted.
+    Accepted = ACCEPTED as isize,
+}
+
 /// A channel's ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
@@ -48,14 +67,65 @@ impl Ring {
         self.channel.ring_u32(index as usize)
     }
 
-    /// Waits for the next request as the server, takes it, and returns its token and opcode; `None` if there is none for
-    /// long.
-    pub fn next_request(&self, boot: &Boot) -> Option<(u32, u32)> {
+    /// Returns a word of the session.
+    pub fn session(&self, word: Session) -> &'static AtomicU32 {
+        self.channel.ring_u32(word as usize)
+    }
+
+    /// Says as the server that it has begun anew.
+    pub fn announce(&self) {
+        self.session(Session::Accepted).store(0, Ordering::SeqCst);
+        self.session(Session::ServerGeneration)
+            .fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Accepts as the server a client that greets, if there is one that has not been accepted.
+    pub fn accept(&self) -> bool {
+        let read = |word| self.session(word).load(Ordering::SeqCst);
+        let client = read(Session::ClientGeneration);
+        if read(Session::Greeted) != read(Session::ServerGeneration)
+            || read(Session::Accepted) == client
+        {
+            return false;
+        }
+        let tail = self.index(Index::RequestTail).load(Ordering::SeqCst);
+        self.index(Index::RequestHead).store(tail, Ordering::SeqCst);
+        self.index(Index::CompletionTail).store(0, Ordering::SeqCst);
+        self.session(Session::Accepted)
+            .store(client, Ordering::SeqCst);
+        true
+    }
+
+    /// Begins a session as the client with the server that has announced itself.
+    pub fn greet(&self) {
+        self.session(Session::Greeted).store(0, Ordering::SeqCst);
+        self.session(Session::ClientGeneration)
+            .fetch_add(1, Ordering::SeqCst);
+        self.index(Index::CompletionHead).store(0, Ordering::SeqCst);
+        let server = self.session(Session::ServerGeneration);
+        self.session(Session::Greeted)
+            .store(server.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Tells the client whether the server that it has greeted has accepted it.
+    pub fn is_accepted(&self) -> bool {
+        let read = |word| self.session(word).load(Ordering::SeqCst);
+        read(Session::Accepted) == read(Session::ClientGeneration)
+            && read(Session::Greeted) == read(Session::ServerGeneration)
+    }
+
+    /// Tells the client whether there is another server than the one that it has greeted.
+    pub fn is_server_new(&self) -> bool {
+        let read = |word| self.session(word).load(Ordering::SeqCst);
+        read(Session::Greeted) != read(Session::ServerGeneration)
+    }
+
+    /// Takes the next request as the server, and returns its token and opcode, if there is one.
+    pub fn next_request(&self) -> Option<(u32, u32)> {
         let head = self.index(Index::RequestHead);
         let tail = self.index(Index::RequestTail);
         let position = head.load(Ordering::SeqCst);
-        let has_come = || tail.load(Ordering::SeqCst) != position;
-        if !cpu::wait_until(boot.ticks(PATIENCE_MS), has_come) {
+        if tail.load(Ordering::SeqCst) == position {
             return None;
         }
         let slot = REQUESTS + (position % SLOTS) as usize * 64;
@@ -76,12 +146,15 @@ impl Ring {
     }
 
     /// Submits a call as the client.
-    pub fn submit(&self, token: u32, opcode: u32, arguments: [u64; 4]) {
+    pub fn submit(&self, token: u32, message: &Message) {
         let tail = self.index(Index::RequestTail);
         let position = tail.load(Ordering::SeqCst);
         let slot = REQUESTS + (position % SLOTS) as usize * 64;
-        let first = u64::from(opcode) << 32 | u64::from(token);
-        for (number, value) in [first].into_iter().chain(arguments).enumerate() {
+        let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        let first = pair(message.opcode, token);
+        let second = pair(message.reply_slot, message.process);
+        let words = [first, second].into_iter().chain(message.args);
+        for (number, value) in words.enumerate() {
             self.word(slot + 8 * number).store(value, Ordering::SeqCst);
         }
         tail.store(position.wrapping_add(1), Ordering::SeqCst);

@@ -23,11 +23,11 @@ pub const MSG_TRUNC: u64 = 0x20;
 /// What an argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arg {
-    /// A number.
+    /// A number, as wide as Linux's call has it.
     Value,
-    /// A file descriptor of the process.
+    /// A file descriptor of the process, a C int: the upper half of the register does not count.
     Fd,
-    /// A directory's descriptor or AT_FDCWD.
+    /// A directory's descriptor or AT_FDCWD, a C int.
     DirFd,
     /// Flags of a call that receives. MSG_TRUNC is refused (EINVAL): the result would not be the number of bytes that
     /// have come.

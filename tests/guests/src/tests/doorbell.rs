@@ -5,7 +5,7 @@
 //! The client sends, with interrupts of the server's CPU disabled and then enabled; `server_vectors` of the channel
 //! is to allow [`ALLOWED`] alone.
 
-use forward_ring::{Client, opcode};
+use forward_ring::{Call, Client};
 use hv_abi::hypercall::stat;
 use uintr::{UittEntry, ndst};
 
@@ -99,7 +99,7 @@ fn burst(boot: &Boot, channel: &Channel) -> Result<(), Failure> {
     let before = Counters::read(boot);
     for _ in 0..POSTS {
         let token = ring.reserve().map_err(|_| Failure::Late("token"))?;
-        if ring.submit(token, opcode::NULL, [0; 4]).notify {
+        if ring.submit(token, &Call::Null.encode()).notify {
             user_interrupts::send(SEND_ALLOWED);
         }
     }

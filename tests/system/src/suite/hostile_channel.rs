@@ -15,7 +15,7 @@ const NIMBOS_MEMORY: u64 = 0x3800_0000;
 const NIMBOS_SIZE: u64 = 16 << 20;
 
 /// What a server does, and what NimbOS says of it; `None` where more than one end is right.
-const SERVERS: [(&str, &str, Option<&str>); 9] = [
+const SERVERS: [(&str, &str, Option<&str>); 13] = [
     (
         "bad-partner",
         "filtered",
@@ -45,6 +45,10 @@ const SERVERS: [(&str, &str, Option<&str>); 9] = [
         Some("the server's UPID is damaged"),
     ),
     ("scribble", "direct", None),
+    ("begins-anew", "direct", None),
+    ("forges-client", "filtered", None),
+    ("accepts-unasked", "direct", None),
+    ("accepts-late", "filtered", None),
 ];
 
 /// Servers that break the rules, two at a time.
@@ -134,7 +138,14 @@ pub fn client(trial: &Trial) -> Result<()> {
     scenario.spec.ips = IPS;
     scenario.spec.time_limit = TIME_LIMIT;
     let seen = scenario.boot(None)?;
-    for attack in ["arguments", "tokens", "index", "reserved-bits", "scribble"] {
+    for attack in [
+        "arguments",
+        "tokens",
+        "sessions",
+        "index",
+        "reserved-bits",
+        "scribble",
+    ] {
         seen.find("b", &format!("name=client attack={attack} "))?;
     }
     seen.find("b", "result=PASS")?;

@@ -3,18 +3,23 @@
 
 use core::sync::atomic::Ordering;
 
+use forward_ring::opcode;
+
 use super::super::Failure;
 use crate::arch::cpu;
 use crate::boot::Boot;
 use crate::channel::{Channel, Side};
-use crate::ring::{Index, Ring};
+use crate::ring::{Index, Ring, Session};
 
-const UINTR_INIT: u32 = 100;
 /// Answer to UintrInit: slot 0, user vector 0.
 const SLOT_0: i64 = 0;
 const RESERVED_BITS: u64 = 0xff00_fffc;
 /// Rounds in which everything is written over.
 const ROUNDS: u64 = 2000;
+/// A client that asks nothing for so long has ended.
+const PATIENCE_MS: u64 = 20_000;
+/// What `accepts-late` takes.
+const LATE_MS: u64 = 500;
 
 /// Serves for good.
 pub fn run(boot: &Boot) -> Result<(), Failure> {
@@ -25,10 +30,18 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
         .raw_upid(Side::Own, 0)
         .control
         .store(0, Ordering::SeqCst);
+    if how == "accepts-unasked" {
+        // There seem to be completions already.
+        ring.index(Index::CompletionTail).store(5, Ordering::SeqCst);
+    }
+    ring.announce();
     channel.set_ready(true);
-    while let Some((token, opcode)) = ring.next_request(boot) {
-        if opcode == UINTR_INIT {
-            greet(&ring, &channel, how, token);
+    if how == "accepts-late" {
+        cpu::delay(boot.ticks(LATE_MS));
+    }
+    while let Some((token, opcode)) = next_request(boot, &ring, how) {
+        if opcode == opcode::UINTR_INIT {
+            answer_init(&ring, &channel, how, token);
         } else {
             break_rules(boot, &ring, &channel, how, token)?;
         }
@@ -37,7 +50,26 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
     cpu::halt_forever()
 }
 
-fn greet(ring: &Ring, channel: &Channel, how: &str, token: u32) {
+/// Waits for the next request, of this session or the next, and takes it; `None` if there is none for long.
+fn next_request(boot: &Boot, ring: &Ring, how: &str) -> Option<(u32, u32)> {
+    let start = cpu::tsc();
+    while cpu::tsc() - start < boot.ticks(PATIENCE_MS) {
+        if how == "accepts-unasked" {
+            let client = ring.session(Session::ClientGeneration);
+            ring.session(Session::Accepted)
+                .store(client.load(Ordering::SeqCst), Ordering::SeqCst);
+        } else {
+            ring.accept();
+        }
+        if let Some(request) = ring.next_request() {
+            return Some(request);
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
+fn answer_init(ring: &Ring, channel: &Channel, how: &str, token: u32) {
     match how {
         "bad-partner" => ring.complete(token, 200),
         "corrupt-index" => {
@@ -64,10 +96,16 @@ fn break_rules(
         "unknown-token" => ring.complete(token + 77, 0),
         "large-result" => ring.complete(token, i64::MAX),
         "least-result" => ring.complete(token, i64::MIN),
-        "gone" => channel.set_ready(false),
+        "gone" | "accepts-late" | "accepts-unasked" => channel.set_ready(false),
         "twice" => {
             ring.complete(token, 1);
             ring.complete(token, 1);
+        }
+        // It says that it is another one, and the next call is that one's.
+        "begins-anew" => ring.announce(),
+        "forges-client" => {
+            let client = ring.session(Session::ClientGeneration);
+            client.fetch_add(1, Ordering::SeqCst);
         }
         "scribble" => {
             for round in 0..ROUNDS {
