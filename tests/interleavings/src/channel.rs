@@ -5,7 +5,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use forward_ring::{Client, ModelMemory, Request, Server, Token};
+use forward_ring::{Client, Message, ModelMemory, Request, Server, Token};
 use loom::sync::atomic::{AtomicU32, Ordering};
 use uintr::Upid;
 
@@ -95,9 +95,14 @@ impl<T> DerefMut for End<T> {
     }
 }
 
-/// Returns the arguments of call `number`.
-fn arguments(number: u32) -> [u64; 4] {
-    [1, 2, 3, 4].map(|i| u64::from(number) * 10 + i)
+/// Returns the request of call `number`.
+fn request(number: u32) -> Message {
+    Message {
+        opcode: number,
+        process: number + 100,
+        reply_slot: number + 200,
+        args: [1, 2, 3, 4, 5, 6].map(|i| u64::from(number) * 10 + i),
+    }
 }
 
 /// Returns the data of call `number`, at submission.
@@ -115,7 +120,7 @@ impl End<Client> {
     pub fn call(&mut self, number: u32) -> bool {
         let token = self.reserve().unwrap();
         self.buffer(&token).write(0, &data(number)).unwrap();
-        self.submit(token, number, arguments(number)).notify
+        self.submit(token, &request(number)).notify
     }
 
     /// Puts call `number` into the ring and notifies the server if it wants to be.
@@ -141,8 +146,12 @@ impl End<Server> {
     /// Checks that a request is whole and completes it; returns the number of its call, and whether the client wants to be
     /// notified.
     pub fn serve(&mut self, request: Request) -> (u32, bool) {
-        let number = request.opcode;
-        assert_eq!(request.args, arguments(number), "the request is torn");
+        let number = request.message.opcode;
+        assert_eq!(
+            request.message,
+            self::request(number),
+            "the request is torn"
+        );
         let mut bytes = [0; 8];
         self.buffer(&request.token).read(0, &mut bytes).unwrap();
         assert_eq!(bytes, data(number), "the request's data are torn");

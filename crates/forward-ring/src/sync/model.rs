@@ -9,7 +9,7 @@ use super::{AtomicU8, AtomicU32, AtomicU64};
 use crate::geometry::{self, Geometry};
 use crate::{Mapping, SLOTS};
 
-/// The words of a ring region: indices, slots, and the first word of each buffer.
+/// The words of a ring region: indices, the session's lines, slots, and the first word of each buffer.
 #[derive(Debug)]
 pub struct ModelMemory {
     geometry: Geometry,
@@ -27,6 +27,10 @@ impl ModelMemory {
             geometry::REQUEST_HEAD,
             geometry::COMPLETION_TAIL,
             geometry::COMPLETION_HEAD,
+            geometry::CLIENT_LINE,
+            geometry::CLIENT_LINE + 4,
+            geometry::SERVER_LINE,
+            geometry::SERVER_LINE + 4,
         ];
         let queue = |start, slot_len| (start..start + SLOTS * slot_len).step_by(8);
         let words = queue(geometry::REQUESTS, geometry::REQUEST_LEN)
