@@ -151,7 +151,8 @@ impl Client {
     /// Waits for the next completion, as [`Self::poll`] returns it.
     ///
     /// `idle` waits for an interrupt, and returns at once if one came since its caller last looked at anything; it may
-    /// return without. `is_server_there` tells whether somebody still serves.
+    /// return without. `is_server_there` tells whether somebody still serves. If that is another server than the one that
+    /// was greeted, the wait is over too.
     pub fn wait(
         &mut self,
         is_server_there: impl Fn() -> bool,
@@ -159,7 +160,7 @@ impl Client {
     ) -> Result<(Token, i64), WaitError> {
         loop {
             // Looked at before the ring: a server that completes and goes is not one that has gone without.
-            let is_server_gone = !is_server_there();
+            let is_server_gone = !is_server_there() || self.is_server_new();
             match self.poll() {
                 Ok(Some(completion)) => return Ok(completion),
                 Ok(None) if is_server_gone => return Err(WaitError::ServerGone),

@@ -64,7 +64,6 @@ impl Server {
         };
         self.generation = next_generation(last);
         self.accepted = 0;
-        self.mapping.publish_session(SessionWord::Accepted, 0);
         self.mapping
             .publish_session(SessionWord::ServerGeneration, self.generation);
     }

@@ -17,7 +17,7 @@ pub const SERVER_STATE_OFFSET: usize = 0x80;
 pub const CLIENT_UPIDS_OFFSET: usize = 0x1000;
 /// Offset of the server's UPID slots, in a page of their own.
 pub const SERVER_UPIDS_OFFSET: usize = 0x2000;
-/// Offset of the forwarding ring and its buffers; they reach to the end of the channel.
+/// Offset of the forwarding ring and its buffers, in the channel and in each of its parts that has a ring.
 pub const RING_OFFSET: usize = 0x3000;
 
 /// State word: nobody serves this side.

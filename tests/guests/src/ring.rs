@@ -74,7 +74,6 @@ impl Ring {
 
     /// Says as the server that it has begun anew.
     pub fn announce(&self) {
-        self.session(Session::Accepted).store(0, Ordering::SeqCst);
         self.session(Session::ServerGeneration)
             .fetch_add(1, Ordering::SeqCst);
     }

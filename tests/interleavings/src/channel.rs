@@ -50,7 +50,7 @@ impl Channel {
         Arc::new(channel)
     }
 
-    /// Returns the client's end; called once.
+    /// Returns the client's end; called once, or again when the client of before is no more.
     pub fn client(self: &Arc<Self>) -> End<Client> {
         // SAFETY: the end keeps the channel.
         let end = Client::new(unsafe { self.ring.map() });
@@ -60,7 +60,7 @@ impl Channel {
         }
     }
 
-    /// Returns the server's end; called once.
+    /// Returns the server's end; called once, or again when the server of before is no more.
     pub fn server(self: &Arc<Self>) -> End<Server> {
         // SAFETY: the end keeps the channel.
         let end = Server::new(unsafe { self.ring.map() });
@@ -73,6 +73,11 @@ impl Channel {
     /// `isthmus_set_state(channel, false)` of driver/channel.c.
     pub fn leave_as_server(&self) {
         self.server_state.store(0, Ordering::Release);
+    }
+
+    /// `isthmus_set_state(channel, true)`: another process serves.
+    pub fn come_as_server(&self) {
+        self.server_state.store(1, Ordering::Release);
     }
 
     /// `Region::is_server_ready` of the co-kernel.

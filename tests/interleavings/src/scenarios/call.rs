@@ -23,6 +23,44 @@ fn co_kernel(channel: &Arc<Channel>, calls: u32) {
     });
 }
 
+/// Makes two calls at once, then two more: either side is notified of the first of a burst at most.
+fn bursts(channel: &Arc<Channel>) {
+    let channel = Arc::clone(channel);
+    thread::spawn(move || {
+        let mut nimbos = Nimbos::start(&channel);
+        for first in [0, 2] {
+            nimbos.client.call_and_notify(first);
+            nimbos.client.call_and_notify(first + 1);
+            nimbos.wait_for_completion().unwrap();
+            nimbos.wait_for_completion().unwrap();
+        }
+    });
+}
+
+#[test]
+fn bursts_go_there_and_back_while_the_server_runs() {
+    check("bursts, server running", UpTo(2), || {
+        let channel = Channel::new();
+        let mut shadow = Shadow::start(&channel, &Task::new(), true);
+        bursts(&channel);
+        shadow.serve_spinning(4);
+    });
+}
+
+#[test]
+fn bursts_go_there_and_back_while_the_server_sleeps() {
+    check("bursts, server sleeping", UpTo(1), || {
+        let channel = Channel::new();
+        let task = Task::new();
+        let mut shadow = Shadow::start(&channel, &task, true);
+        bursts(&channel);
+        let interrupted = Arc::clone(&channel);
+        thread::spawn(move || wakeup_interrupts(&interrupted, &task));
+        shadow.serve_waiting(4, 0);
+        shadow.end();
+    });
+}
+
 #[test]
 fn calls_go_there_and_back_while_the_server_runs() {
     check("calls, server running", UpTo(3), || {

@@ -201,3 +201,27 @@ fn the_timer_finds_that_the_server_has_gone() {
         assert_eq!(nimbos.wait_for_completion(), Err(WaitError::ServerGone));
     });
 }
+
+/// A server that goes without completing and is followed by another, before the timer ticks.
+#[test]
+fn the_timer_finds_that_another_server_has_come() {
+    check("halted kernel, another server", Any, || {
+        let channel = Channel::new();
+        let mut nimbos = Nimbos::start(&channel);
+        let mut server = channel.server();
+        server.announce();
+        assert!(nimbos.client.greet() && server.accept());
+        nimbos.client.call(0);
+        thread::spawn(move || {
+            let channel = Arc::clone(&server.channel);
+            channel.leave_as_server();
+            let mut another = channel.server();
+            another.announce();
+            channel.come_as_server();
+            // There is always one more tick.
+            channel.machine.nimbos.raise(TIMER);
+        });
+        assert_eq!(nimbos.wait_for_completion(), Err(WaitError::ServerGone));
+        assert!(nimbos.client.greet());
+    });
+}

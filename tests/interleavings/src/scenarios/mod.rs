@@ -5,6 +5,7 @@ mod call;
 mod kernel;
 mod linux;
 mod ring;
+mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

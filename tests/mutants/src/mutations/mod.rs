@@ -3,6 +3,7 @@
 
 mod models;
 mod product;
+mod session;
 
 use Effect::Broken;
 
@@ -49,5 +50,8 @@ const DIFFERENT: Effect = Broken("sources::");
 /// Returns the mutations of the product and, unless it is to be `product_only`, of the tests' models.
 pub fn all(product_only: bool) -> impl Iterator<Item = &'static Mutation> {
     let models = if product_only { &[] } else { models::MUTATIONS };
-    product::MUTATIONS.iter().chain(models)
+    product::MUTATIONS
+        .iter()
+        .chain(session::MUTATIONS)
+        .chain(models)
 }

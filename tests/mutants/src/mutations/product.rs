@@ -15,10 +15,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "ring: indices published without release",
         LOST,
         MAPPING,
-        &[(
-            "store(value, Ordering::Release)",
-            "store(value, Ordering::Relaxed)",
-        )],
+        &[
+            (
+                "self.index(index).store(value, Ordering::Release)",
+                "self.index(index).store(value, Ordering::Relaxed)",
+            ),
+            ("        fence(Ordering::SeqCst);\n", ""),
+        ],
     ),
     mutation(
         "ring: indices observed without acquire",
@@ -54,8 +57,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         LOST,
         SERVER,
         &[(
-            "        self.mapping.publish(Index::RequestHead, self.request_head);\n",
-            "",
+            "        self.request_head = ours.wrapping_add(1);
+        self.mapping.publish(Index::RequestHead, self.request_head);\n",
+            "        self.request_head = ours.wrapping_add(1);\n",
         )],
     ),
     mutation(
@@ -70,8 +74,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         CLIENT,
         &[
             (
-                "        self.mapping.publish(Index::RequestTail, self.request_tail);",
-                "        let notify = self.mapping.observe(Index::RequestHead) == before;
+                "        self.request_tail = before.wrapping_add(1);
+        self.mapping.publish(Index::RequestTail, self.request_tail);",
+                "        self.request_tail = before.wrapping_add(1);
+        let notify = self.mapping.observe(Index::RequestHead) == before;
         self.mapping.publish(Index::RequestTail, self.request_tail);",
             ),
             (
