@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happened, for the client (opcode 102) and for the summary at the end.
+//! What happened, for the client (`COUNTERS`) and for the summary at the end.
 
 use std::fmt;
 
-use forward_ring::opcode;
+use forward_ring::{opcode, syscall};
 
-/// Calls that are counted by name.
-const NAMED: [(u32, &str); 9] = [
-    (opcode::READ, "read"),
-    (opcode::WRITE, "write"),
-    (opcode::OPEN, "open"),
-    (opcode::CLOSE, "close"),
+/// Numbers of calls that are counted one by one.
+const NUMBERS: usize = 512;
+
+/// The client's own calls.
+const OWN: [(u32, &str); 9] = [
+    (opcode::FORK, "fork"),
+    (opcode::EXEC, "exec"),
     (opcode::EXIT, "exit"),
-    (opcode::END, "end"),
     (opcode::UINTR_INIT, "uintr-init"),
     (opcode::NULL, "null"),
     (opcode::COUNTERS, "counters"),
+    (opcode::RING_OPEN, "ring-open"),
+    (opcode::RING_CLOSE, "ring-close"),
+    (opcode::END, "end"),
 ];
 
 /// Who took a request from the ring.
@@ -28,20 +31,25 @@ pub enum Server {
 }
 
 /// Counters of one run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
-    calls: [u64; NAMED.len()],
-    unknown: u64,
+    calls: Box<[u64; NUMBERS]>,
+    /// Calls with greater numbers.
+    others: u64,
     /// Requests served by the handler.
     pub by_handler: u64,
     /// Requests served by the main thread.
     pub by_main_thread: u64,
-    /// User interrupts received.
+    /// Notifications of requests received.
     pub received: u64,
     /// SENDUIPI executed.
     pub sent: u64,
     /// Requests or completions that broke the protocol and were dropped.
     pub dropped: u64,
+    /// Clients that were served.
+    pub sessions: u64,
+    /// Clients that broke the ring.
+    pub broken: u64,
     /// VM exits of the cell when the client had been connected.
     pub exits_at_start: Option<u64>,
     /// VM exits of the cell when the client ended.
@@ -50,12 +58,31 @@ pub struct Counters {
     pub exit_reads: u64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            calls: Box::new([0; NUMBERS]),
+            others: 0,
+            by_handler: 0,
+            by_main_thread: 0,
+            received: 0,
+            sent: 0,
+            dropped: 0,
+            sessions: 0,
+            broken: 0,
+            exits_at_start: None,
+            exits_at_end: None,
+            exit_reads: 0,
+        }
+    }
+}
+
 impl Counters {
     /// Counts a request.
     pub fn count(&mut self, opcode: u32, server: Server) {
-        match NAMED.iter().position(|(number, _)| *number == opcode) {
-            Some(i) => self.calls[i] += 1,
-            None => self.unknown += 1,
+        match self.calls.get_mut(opcode as usize) {
+            Some(count) => *count += 1,
+            None => self.others += 1,
         }
         match server {
             Server::Handler => self.by_handler += 1,
@@ -69,12 +96,26 @@ impl Counters {
     }
 }
 
+/// Returns the name of a call.
+fn name(number: u32) -> Option<&'static str> {
+    let own = OWN.iter().find(|(own, _)| *own == number);
+    match own {
+        Some((_, name)) => Some(name),
+        None => syscall::signature(number).map(|signature| signature.name),
+    }
+}
+
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("requests:")?;
-        for ((_, name), count) in NAMED.iter().zip(self.calls) {
-            write!(f, " {name}={count}")?;
+        let mut unknown = self.others;
+        for (number, &count) in self.calls.iter().enumerate() {
+            match name(number as u32) {
+                _ if count == 0 => {}
+                Some(name) => write!(f, " {name}={count}")?,
+                None => unknown += count,
+            }
         }
-        write!(f, " unknown={}", self.unknown)
+        write!(f, " unknown={unknown}")
     }
 }

@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use anyhow::{Context, Result, bail, ensure};
 use forward_ring::{Geometry, Mapping};
+use hv_abi::channel::RING_OFFSET;
 
 use crate::service::Machine;
 use crate::syscall;
@@ -102,6 +103,9 @@ const WAIT: u64 = request(WRITE, 6, size_of::<Wait>());
 const SET_READY: u64 = request(WRITE, 7, size_of::<u32>());
 const STATS: u64 = request(READ, 8, size_of::<Stats>());
 const EXITS: u64 = request(READ, 9, size_of::<u64>());
+const POST: u64 = request(WRITE, 10, size_of::<u32>());
+const UNREGISTER_SENDERS: u64 = request(0, 11, 0);
+const PEER_STATE: u64 = request(READ, 12, size_of::<u32>());
 
 const ROLE_SERVER: u32 = hv_abi::ChannelRole::Server as u32;
 
@@ -177,16 +181,18 @@ impl Device {
         self.cpu_count
     }
 
-    /// Maps the channel's ring, for the rest of the process's life.
-    pub fn map_ring(&self) -> Result<Mapping> {
+    /// Maps the channel's rings, for the rest of the process's life.
+    pub fn map_rings(&self) -> Result<Vec<Mapping>> {
         let geometry = Geometry::for_channel(self.channel_size)?;
+        // Whole pages: channels are multiples of them.
+        let len = usize::try_from(self.channel_size)? - RING_OFFSET;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let fd = std::os::fd::AsRawFd::as_raw_fd(&self.file);
         // SAFETY: a new mapping at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                geometry.region_len(),
+                len,
                 protection,
                 libc::MAP_SHARED,
                 fd,
@@ -195,12 +201,18 @@ impl Device {
         };
         ensure!(
             base != libc::MAP_FAILED,
-            "cannot map the ring: {}",
+            "cannot map the rings: {}",
             io::Error::last_os_error()
         );
-        let base = NonNull::new(base.cast()).context("the ring was mapped at address 0")?;
-        // SAFETY: page-aligned, of the geometry's length, never unmapped, and known to nobody else in this process.
-        Ok(unsafe { Mapping::new(base, geometry) })
+        let base = NonNull::new(base.cast::<u8>()).context("the rings were mapped at address 0")?;
+        let rings = (0..geometry.ring_count()).filter_map(|number| geometry.ring_offset(number));
+        Ok(rings
+            .map(|offset| {
+                // SAFETY: the geometry's rings lie side by side in the channel, which is mapped from RING_OFFSET to its
+                // end, page-aligned, for good; each has one mapping here.
+                unsafe { Mapping::new(base.add(offset - RING_OFFSET), geometry) }
+            })
+            .collect())
     }
 
     /// Registers the calling thread's user-interrupt handler; returns the UPID slot.
@@ -240,6 +252,12 @@ impl Device {
         }
     }
 
+    /// Posts a user vector to the thread that has registered the handler; for any thread. If there is none any more,
+    /// nobody is interested.
+    pub fn post(&self, vector: u8) {
+        raw_exchange(self.file.as_fd(), POST, &mut u32::from(vector));
+    }
+
     /// Takes the handler and the senders of the calling thread away.
     pub fn unregister(&self) -> Result<()> {
         // SAFETY: takes no argument.
@@ -276,6 +294,17 @@ impl Machine for &'static Device {
     fn notify(&mut self, index: u64) {
         // SAFETY: the driver gave `index` for a UPID slot of the channel and keeps CR4.UINTR set.
         unsafe { uintr::instructions::senduipi(index) };
+    }
+
+    fn unregister_senders(&mut self) {
+        // SAFETY: takes no argument. If it fails, there are none.
+        unsafe { syscall::ioctl(self.file.as_fd(), UNREGISTER_SENDERS, 0) };
+    }
+
+    fn is_client_ready(&mut self) -> bool {
+        let mut state = 0u32;
+        raw_exchange(self.file.as_fd(), PEER_STATE, &mut state) == 0
+            && state == hv_abi::channel::STATE_READY
     }
 
     fn vm_exits(&mut self) -> Result<u64, i64> {
@@ -349,5 +378,8 @@ mod tests {
         assert_eq!(SET_READY, 0x4004_e807);
         assert_eq!(STATS, 0x8050_e808);
         assert_eq!(EXITS, 0x8008_e809);
+        assert_eq!(POST, 0x4004_e80a);
+        assert_eq!(UNREGISTER_SENDERS, 0x0000_e80b);
+        assert_eq!(PEER_STATE, 0x8004_e80c);
     }
 }

@@ -10,17 +10,16 @@
 //! 2. The handler allocates nothing, takes no locks and leaves `errno` alone.
 #![expect(unsafe_code, reason = "user interrupts")]
 
-use std::arch::global_asm;
+use std::arch::naked_asm;
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use forward_ring::Mapping;
 use uintr::{instructions, msr};
 
 use crate::device::Device;
-use crate::files::Files;
-use crate::service::Service;
+use crate::service::{DONE_VECTOR, Parts, Service};
 use crate::xstate::ExtendedState;
 
 /// Bytes below the stack pointer that compiled code may use without moving it. (System V ABI, red zone)
@@ -37,80 +36,79 @@ static SERVICE: ServiceCell = ServiceCell(UnsafeCell::new(None));
 static IS_STARTED: AtomicBool = AtomicBool::new(false);
 /// Runs of the handler, for the main thread to see that something happened.
 static RUNS: AtomicU64 = AtomicU64::new(0);
-/// The handler has seen the end of the service.
-static HAS_ENDED: AtomicBool = AtomicBool::new(false);
+static WANTS_MAIN_THREAD: AtomicBool = AtomicBool::new(false);
+static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 
 /// What the assembly below saves; set before the handler is registered.
 static XSAVE_COMPONENTS: AtomicU64 = AtomicU64::new(0);
-static XSAVE_LEN: AtomicU64 = AtomicU64::new(0);
 
-// On entry the stack holds the user vector, RIP, RFLAGS and RSP. RBX and R12 to R15 are saved by the Rust function.
-// XRSTOR wants zeroes in the header behind the words that XSAVEC writes.
-global_asm!(
-    ".balign 16",
-    "shadow_user_interrupt:",
-    "endbr64",
-    "push rbp",
-    "mov rbp, rsp",
-    "push rax",
-    "push rcx",
-    "push rdx",
-    "push rsi",
-    "push rdi",
-    "push r8",
-    "push r9",
-    "push r10",
-    "push r11",
-    "sub rsp, qword ptr [rip + {len}]",
-    "and rsp, -64",
-    "xor eax, eax",
-    "mov qword ptr [rsp + 512], rax",
-    "mov qword ptr [rsp + 520], rax",
-    "mov qword ptr [rsp + 528], rax",
-    "mov qword ptr [rsp + 536], rax",
-    "mov qword ptr [rsp + 544], rax",
-    "mov qword ptr [rsp + 552], rax",
-    "mov qword ptr [rsp + 560], rax",
-    "mov qword ptr [rsp + 568], rax",
-    "mov eax, dword ptr [rip + {components}]",
-    "xor edx, edx",
-    "xsavec64 [rsp]",
-    "cld",
-    "call {handler}",
-    "mov eax, dword ptr [rip + {components}]",
-    "xor edx, edx",
-    "xrstor64 [rsp]",
-    "lea rsp, [rbp - 72]",
-    "pop r11",
-    "pop r10",
-    "pop r9",
-    "pop r8",
-    "pop rdi",
-    "pop rsi",
-    "pop rdx",
-    "pop rcx",
-    "pop rax",
-    "pop rbp",
-    "add rsp, 8",
-    "uiret",
-    len = sym XSAVE_LEN,
-    components = sym XSAVE_COMPONENTS,
-    handler = sym on_user_interrupt,
-);
+/// The XSAVE area. The handler is never interrupted by itself, so one is enough; and the part of its header that XSAVEC
+/// does not write, which XRSTOR wants to be zero, stays so.
+#[repr(C, align(64))]
+struct SaveArea(UnsafeCell<[u8; SAVE_LEN]>);
 
-unsafe extern "C" {
-    fn shadow_user_interrupt();
+// SAFETY: only the assembly below uses it, in one thread, and not while it does so already.
+unsafe impl Sync for SaveArea {}
+
+/// More than the components that are saved ever take: AVX-512 makes it 2,696 bytes.
+const SAVE_LEN: usize = 4096;
+static SAVE_AREA: SaveArea = SaveArea(UnsafeCell::new([0; SAVE_LEN]));
+
+/// The handler. On entry the stack holds the user vector, RIP, RFLAGS and RSP. RBX and R12 to R15 are saved by the Rust
+/// function.
+#[unsafe(naked)]
+unsafe extern "C" fn shadow_user_interrupt() -> ! {
+    naked_asm!(
+        "endbr64",
+        "push rbp",
+        "mov rbp, rsp",
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "and rsp, -16",
+        "mov eax, dword ptr [rip + {components}]",
+        "xor edx, edx",
+        "xsavec64 [rip + {area}]",
+        "cld",
+        "mov rdi, [rbp + 8]",
+        "call {handler}",
+        "mov eax, dword ptr [rip + {components}]",
+        "xor edx, edx",
+        "xrstor64 [rip + {area}]",
+        "lea rsp, [rbp - 72]",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "pop rbp",
+        "add rsp, 8",
+        "uiret",
+        components = sym XSAVE_COMPONENTS,
+        area = sym SAVE_AREA,
+        handler = sym on_user_interrupt,
+    )
 }
 
-extern "C" fn on_user_interrupt() {
+extern "C" fn on_user_interrupt(vector: u64) {
     // SAFETY: the processor cleared UIF on delivery, so neither is there a `Masked` nor will this handler be
     // interrupted by itself: invariant 1.
     let service = unsafe { &mut *SERVICE.0.get() };
     if let Some(service) = service {
-        service.on_notification();
-        if service.outcome().is_some() {
-            HAS_ENDED.store(true, Ordering::Relaxed);
-        }
+        service.on_notification(vector);
+        let wants_main_thread = service.outcome().is_some() || !service.is_announced();
+        WANTS_MAIN_THREAD.store(wants_main_thread, Ordering::Relaxed);
+        UNDER_WAY.store(service.under_way(), Ordering::Relaxed);
     }
     RUNS.store(
         RUNS.load(Ordering::Relaxed).wrapping_add(1),
@@ -123,9 +121,14 @@ pub fn runs() -> u64 {
     RUNS.load(Ordering::Relaxed)
 }
 
-/// Tells whether the handler has seen the end of the service.
-pub fn has_ended() -> bool {
-    HAS_ENDED.load(Ordering::Relaxed)
+/// Tells whether the handler has seen something that is the main thread's affair: the end of a client, above all.
+pub fn wants_main_thread() -> bool {
+    WANTS_MAIN_THREAD.load(Ordering::Relaxed)
+}
+
+/// Tells whether workers had calls when the handler ran last.
+pub fn has_calls_under_way() -> bool {
+    UNDER_WAY.load(Ordering::Relaxed) != 0
 }
 
 /// UIF is clear: the service is the main thread's.
@@ -136,24 +139,36 @@ pub struct Masked(());
 #[derive(Debug)]
 pub struct Unmasked(());
 
-/// Registers the handler for this thread and gives it the service to serve; once in a process.
-pub fn start(device: &'static Device, ring: Mapping, files: Files) -> Result<Masked> {
+/// Registers the handler for this thread and gives it the service of the device's channel; once in a process.
+/// `stays`: one client is served after the other.
+pub fn start(device: &'static Device, root: OwnedFd, stays: bool) -> Result<Masked> {
     ensure!(
         !IS_STARTED.swap(true, Ordering::Relaxed),
         "there is a service already"
     );
     let state = ExtendedState::detect()?;
+    ensure!(
+        state.len_bytes <= SAVE_LEN as u64,
+        "the processor's state takes {} bytes",
+        state.len_bytes
+    );
     XSAVE_COMPONENTS.store(state.components, Ordering::Relaxed);
-    XSAVE_LEN.store(state.len_bytes, Ordering::Relaxed);
     let stack_adjust = msr::stack_adjust(RED_ZONE).context("the red zone has an odd length")?;
-    let handler: unsafe extern "C" fn() = shadow_user_interrupt;
+    let handler: unsafe extern "C" fn() -> ! = shadow_user_interrupt;
     // SAFETY: the assembly above keeps all state of the code that it interrupts; `unmask` runs STUI with the service
     // in place.
     let slot = unsafe { device.register_handler(handler as usize as u64, stack_adjust)? };
-    let slot = u8::try_from(slot).context("the driver gave a UPID slot that does not exist")?;
+    let own_slot = u8::try_from(slot).context("the driver gave a UPID slot that does not exist")?;
     // SAFETY: the driver has set CR4.UINTR.
     unsafe { instructions::clui() };
-    let service = Service::new(forward_ring::Server::new(ring), device, files, slot);
+    let parts = Parts {
+        rings: device.map_rings()?,
+        machine: device,
+        root,
+        own_slot,
+        stays,
+    };
+    let service = Service::new(parts, || device.post(DONE_VECTOR))?;
     // SAFETY: UIF is clear and this is the first and only `Masked`: invariant 1.
     unsafe { *SERVICE.0.get() = Some(service) };
     Ok(Masked(()))
@@ -170,8 +185,16 @@ impl Masked {
             .expect("`start` put it there before it made a Masked")
     }
 
+    /// Notes what [`wants_main_thread`] and [`has_calls_under_way`] tell, as the handler does.
+    fn note(&mut self) {
+        WANTS_MAIN_THREAD.store(self.service().outcome().is_some(), Ordering::Relaxed);
+        let under_way = self.service().under_way();
+        UNDER_WAY.store(under_way, Ordering::Relaxed);
+    }
+
     /// Sets UIF: what is pending is handled before this returns.
-    pub fn unmask(self) -> Unmasked {
+    pub fn unmask(mut self) -> Unmasked {
+        self.note();
         // SAFETY: the handler is registered, and no reference to the service is left: they borrowed `self`.
         unsafe { instructions::stui() };
         Unmasked(())

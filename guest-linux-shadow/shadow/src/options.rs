@@ -21,9 +21,12 @@ pub struct Options {
     /// How long to spin for the next request before waiting, in microseconds
     #[arg(long, default_value_t = 200)]
     pub spin_us: u64,
-    /// Directory below which the client's files are
+    /// Directory that the client sees as its root directory: no path leads out of it
     #[arg(long, default_value = "/")]
     pub root: PathBuf,
+    /// Serve the next client when one has ended or has broken the ring, until a signal comes
+    #[arg(long)]
+    pub stay: bool,
     /// Tell more
     #[arg(short, long)]
     pub verbose: bool,

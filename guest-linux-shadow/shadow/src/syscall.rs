@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System calls that are fit for the user-interrupt handler.
+//! System calls that are fit for the handler.
 //!
 //! The handler may interrupt the C library anywhere, between a system call and the look at `errno` too. These
 //! calls go to the kernel directly, touch no `errno`, take no lock and allocate nothing. Results are the kernel's:
@@ -7,67 +7,21 @@
 #![expect(unsafe_code, reason = "makes system calls")]
 
 use std::arch::asm;
-use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU32;
 
-use forward_ring::Buffer;
-
-/// Reads at most `len` bytes, and no more than the buffer holds, to `offset` of `buffer`.
-pub fn read(fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
-    let (address, len) = part(buffer, offset, len);
-    // SAFETY: the kernel writes these `len` bytes of the buffer, which is shared memory that nobody holds a Rust
-    // reference to.
-    unsafe { syscall(libc::SYS_read, [fd as usize, address, len, 0]) }
-}
-
-/// Writes the `len` bytes at `offset` of `buffer`, and no more than it holds.
-pub fn write(fd: i32, buffer: Buffer<'_>, offset: usize, len: usize) -> i64 {
-    let (address, len) = part(buffer, offset, len);
-    // SAFETY: the kernel only reads the buffer, which is mapped.
-    unsafe { syscall(libc::SYS_write, [fd as usize, address, len, 0]) }
-}
-
-/// Returns the address of `offset` in the buffer, and as much of `len` as lies in it.
-fn part(buffer: Buffer<'_>, offset: usize, len: usize) -> (usize, usize) {
-    let offset = offset.min(buffer.len());
-    let start = buffer.as_ptr().wrapping_add(offset);
-    (start.expose_provenance(), len.min(buffer.len() - offset))
-}
-
-/// `struct open_how` of openat2().
-#[repr(C)]
-struct OpenHow {
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-}
-
-/// Opens `path` as if `root` were the root directory: neither `..` nor links lead out.
-pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> i64 {
-    let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-    let how = OpenHow {
-        flags: u64::from((flags | libc::O_CLOEXEC) as u32),
-        mode: if creates { u64::from(mode & 0o7777) } else { 0 },
-        resolve: libc::RESOLVE_IN_ROOT,
-    };
-    let how_pointer = &raw const how;
-    let args = [
-        root.as_raw_fd() as usize,
-        path.as_ptr().expose_provenance(),
-        how_pointer.expose_provenance(),
-        size_of::<OpenHow>(),
-    ];
-    // SAFETY: the kernel only reads the string and the structure, which both live to the end of the call.
-    unsafe { syscall(libc::SYS_openat2, args) }
+/// Negative errno, as results carry it.
+pub fn error(errno: i32) -> i64 {
+    -i64::from(errno)
 }
 
 /// Closes `fd`.
 ///
 /// # Safety
-/// Nothing in this process owns `fd`.
+/// Nothing in this process uses `fd` any more.
 pub unsafe fn close(fd: i32) -> i64 {
     // SAFETY: touches no memory; the caller vouches for the descriptor.
-    unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0]) }
+    unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) }
 }
 
 /// Controls the device `fd`.
@@ -75,20 +29,67 @@ pub unsafe fn close(fd: i32) -> i64 {
 /// # Safety
 /// `argument` is what `request` of this device takes: the device may write there as far as `request` says.
 pub unsafe fn ioctl(fd: BorrowedFd<'_>, request: u64, argument: usize) -> i64 {
+    let fd = fd.as_raw_fd() as usize;
     // SAFETY: the caller vouches for the argument.
-    unsafe {
-        syscall(
-            libc::SYS_ioctl,
-            [fd.as_raw_fd() as usize, request as usize, argument, 0],
-        )
-    }
+    unsafe { call(libc::SYS_ioctl, [fd, request as usize, argument, 0, 0, 0]) }
 }
 
-/// Makes a system call of up to four arguments.
+/// Makes `fcntl` of a command that takes and returns numbers.
+pub fn control_file(fd: i32, command: i32, value: u64) -> i64 {
+    let args = [fd as usize, command as usize, value as usize, 0, 0, 0];
+    // SAFETY: touches no memory.
+    unsafe { call(libc::SYS_fcntl, args) }
+}
+
+/// Wakes the thread that sleeps in [`sleep_while`] on `word`, if there is one.
+pub fn wake(word: &AtomicU32) {
+    let operation = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the kernel uses the word's address as a name only.
+    unsafe { call(libc::SYS_futex, [address(word), operation, 1, 0, 0, 0]) };
+}
+
+/// Sleeps while `word` has this `value`, until [`wake`]; may return earlier.
+pub fn sleep_while(word: &AtomicU32, value: u32) {
+    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let args = [address(word), operation, value as usize, 0, 0, 0];
+    // SAFETY: the kernel reads the word.
+    unsafe { call(libc::SYS_futex, args) };
+}
+
+fn address(word: &AtomicU32) -> usize {
+    word.as_ptr().expose_provenance()
+}
+
+/// Returns the number of the calling thread.
+pub fn thread_id() -> u32 {
+    // SAFETY: takes no arguments.
+    unsafe { call(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
+/// Sends a signal to a thread of this process.
+pub fn signal_thread(process: u32, thread: u32, signal: i32) {
+    let args = [process as usize, thread as usize, signal as usize, 0, 0, 0];
+    // SAFETY: touches no memory; the caller has a handler for the signal.
+    unsafe { call(libc::SYS_tgkill, args) };
+}
+
+/// Goes into the kernel and back: signals that are pending for this thread are delivered before this returns.
+pub fn take_signals() {
+    // SAFETY: takes no arguments.
+    unsafe { call(libc::SYS_getppid, [0; 6]) };
+}
+
+/// Lets other threads have the CPU.
+pub fn yield_cpu() {
+    // SAFETY: takes no arguments.
+    unsafe { call(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// Makes a system call.
 ///
 /// # Safety
 /// As the call demands.
-unsafe fn syscall(number: i64, args: [usize; 4]) -> i64 {
+pub unsafe fn call(number: i64, args: [usize; 6]) -> i64 {
     let result: i64;
     // SAFETY: the kernel's calling convention on x86-64; memory is clobbered by default.
     unsafe {
@@ -99,6 +100,8 @@ unsafe fn syscall(number: i64, args: [usize; 4]) -> i64 {
             in("rsi") args[1],
             in("rdx") args[2],
             in("r10") args[3],
+            in("r8") args[4],
+            in("r9") args[5],
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
