@@ -269,11 +269,20 @@ struct isthmus_upid *isthmus_peer_upid(struct isthmus_channel *channel, u32 slot
 	return upid(channel, !channel->role, slot);
 }
 
+static u32 *state(struct isthmus_channel *channel, u32 role)
+{
+	return channel->control + (role == ISTHMUS_ROLE_CLIENT ?
+				   CLIENT_STATE_OFFSET : SERVER_STATE_OFFSET);
+}
+
 /* Tells the other side whether this one serves the channel. */
 void isthmus_set_state(struct isthmus_channel *channel, bool ready)
 {
-	u32 offset = channel->role == ISTHMUS_ROLE_CLIENT ? CLIENT_STATE_OFFSET :
-							    SERVER_STATE_OFFSET;
+	smp_store_release(state(channel, channel->role), ready);
+}
 
-	smp_store_release((u32 *)(channel->control + offset), ready);
+/* Returns what the other side, or the hypervisor at its end, says of it. */
+u32 isthmus_peer_state(struct isthmus_channel *channel)
+{
+	return smp_load_acquire(state(channel, !channel->role));
 }

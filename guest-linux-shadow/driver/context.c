@@ -19,7 +19,10 @@
 
 #include "isthmus.h"
 
-/* Protects the list and the owners of the channels. Never held across a call. */
+/*
+ * Protects the list, the owners of the channels, and the UPIDs of contexts from
+ * being given up while somebody posts. Never held across a call that sleeps.
+ */
 static DEFINE_RAW_SPINLOCK(lock);
 static LIST_HEAD(bound_contexts);
 
@@ -201,6 +204,14 @@ int isthmus_bind(struct isthmus_context *ctx)
 	return 0;
 }
 
+/* Nobody posts to the old one any more when this returns. */
+static void set_upid(struct isthmus_context *ctx, struct isthmus_upid *upid)
+{
+	raw_spin_lock(&lock);
+	ctx->upid = upid;
+	raw_spin_unlock(&lock);
+}
+
 /*
  * Ends the binding of the current thread. May run in a tracepoint: does not
  * sleep. A sender that still names the UPID finds it suppressed, until a later
@@ -220,7 +231,7 @@ void isthmus_unbind(struct isthmus_context *ctx)
 	isthmus_set_state(ctx->channel, false);
 	if (ctx->upid)
 		atomic64_xchg(&ctx->upid->control, UPID_SN);
-	ctx->upid = NULL;
+	set_upid(ctx, NULL);
 	free_page((unsigned long)ctx->uitt);
 	ctx->uitt = NULL;
 	ctx->sender_count = 0;
@@ -241,7 +252,7 @@ static void install_handler(struct isthmus_context *ctx, struct isthmus_upid *up
 
 	local_irq_save(flags);
 	isthmus_context_unload(ctx);
-	ctx->upid = upid;
+	set_upid(ctx, upid);
 	ctx->handler = arg->handler;
 	ctx->stack_adjust = arg->stack_adjust;
 	isthmus_context_load(ctx);
@@ -289,6 +300,8 @@ int isthmus_register_handler(struct isthmus_context *ctx, struct isthmus_handler
 int isthmus_register_sender(struct isthmus_context *ctx, struct isthmus_sender *arg)
 {
 	struct isthmus_uitt_entry *uitt;
+	u64 low = (u64)arg->vector << 8 | UITT_VALID;
+	u64 upid;
 	int ret;
 
 	if (arg->slot >= ISTHMUS_UPID_SLOTS || arg->vector >= ISTHMUS_USER_VECTORS ||
@@ -297,6 +310,12 @@ int isthmus_register_sender(struct isthmus_context *ctx, struct isthmus_sender *
 	ret = isthmus_bind(ctx);
 	if (ret)
 		return ret;
+	upid = (u64)isthmus_peer_upid(ctx->channel, arg->slot);
+	for (; arg->index < ctx->sender_count; arg->index++) {
+		uitt = &ctx->uitt[arg->index];
+		if (uitt->low == low && uitt->upid == upid)
+			return 0;
+	}
 	if (ctx->sender_count >= UITT_ENTRIES)
 		return -ENOSPC;
 	if (!ctx->uitt) {
@@ -307,10 +326,43 @@ int isthmus_register_sender(struct isthmus_context *ctx, struct isthmus_sender *
 	}
 	arg->index = ctx->sender_count++;
 	uitt = &ctx->uitt[arg->index];
-	uitt->upid = (u64)isthmus_peer_upid(ctx->channel, arg->slot);
+	uitt->upid = upid;
 	/* Valid last: the thread may try any index at any time. */
-	smp_store_release(&uitt->low, (u64)arg->vector << 8 | UITT_VALID);
+	smp_store_release(&uitt->low, low);
 	return 0;
+}
+
+/* Under ctx->mutex. */
+int isthmus_unregister_senders(struct isthmus_context *ctx)
+{
+	struct isthmus_uitt_entry *uitt = ctx->uitt;
+
+	if (READ_ONCE(ctx->task) != current)
+		return -EPERM;
+	install_uitt(ctx, NULL);
+	ctx->sender_count = 0;
+	free_page((unsigned long)uitt);
+	return 0;
+}
+
+/*
+ * Posts to the bound thread, for any thread that has the file. The binding may
+ * end meanwhile; its UPID is not given to another before this is over.
+ */
+int isthmus_post(struct isthmus_context *ctx, u32 vector)
+{
+	unsigned long flags;
+	int ret = -ESRCH;
+
+	if (vector >= ISTHMUS_USER_VECTORS)
+		return -EINVAL;
+	local_irq_save(flags);
+	raw_spin_lock(&lock);
+	if (ctx->upid)
+		ret = isthmus_cpu_post(ctx->upid, vector);
+	raw_spin_unlock(&lock);
+	local_irq_restore(flags);
+	return ret;
 }
 
 static void unbind_current(void)

@@ -10,6 +10,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/smp.h>
 #include <asm/apic.h>
+#include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/processor.h>
@@ -115,6 +116,32 @@ void isthmus_cpu_clear(void)
 	write_msr(IA32_UINTR_PD, 0);
 	write_msr(IA32_UINTR_HANDLER, 0);
 	write_msr(IA32_UINTR_STACKADJUST, 0);
+}
+
+/*
+ * SENDUIPI to @upid, whatever thread is current: by a table of one entry that
+ * stands in for the thread's own. So a post by this kernel is what it is by any
+ * other sender, for whoever receives it. The other side of a channel may have
+ * damaged the descriptor: then the instruction faults.
+ */
+int isthmus_cpu_post(struct isthmus_upid *upid, u32 vector)
+{
+	struct isthmus_uitt_entry entry __aligned(16) = {
+		.low = (u64)vector << 8 | UITT_VALID,
+		.upid = (u64)upid,
+	};
+	u64 tt = read_msr(IA32_UINTR_TT);
+	int ret = -EIO;
+
+	/* Index 0 is valid whatever size the table has. */
+	write_msr(IA32_UINTR_TT, (u64)&entry | UITT_VALID);
+	asm goto("1: .byte 0xf3, 0x0f, 0xc7, 0xf0\n"	/* senduipi %rax */
+		 _ASM_EXTABLE(1b, %l[fault])
+		 : : "a" (0UL), "m" (entry) : "memory" : fault);
+	ret = 0;
+fault:
+	write_msr(IA32_UINTR_TT, tt);
+	return ret;
 }
 
 static bool cpu_has_uintr(void)

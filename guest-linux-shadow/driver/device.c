@@ -94,6 +94,13 @@ static long set_ready(struct isthmus_context *ctx, u32 ready)
 	return 0;
 }
 
+static long get_peer_state(struct isthmus_context *ctx, void __user *argp)
+{
+	if (!ctx->channel)
+		return -EINVAL;
+	return put_user(isthmus_peer_state(ctx->channel), (u32 __user *)argp);
+}
+
 static long get_stats(struct isthmus_context *ctx, void __user *argp)
 {
 	struct isthmus_stats stats = ctx->stats;
@@ -140,6 +147,10 @@ static long ioctl_locked(struct isthmus_context *ctx, unsigned int cmd,
 		return get_stats(ctx, argp);
 	case ISTHMUS_IOC_EXITS:
 		return get_exits(argp);
+	case ISTHMUS_IOC_UNREGISTER_SENDERS:
+		return isthmus_unregister_senders(ctx);
+	case ISTHMUS_IOC_PEER_STATE:
+		return get_peer_state(ctx, argp);
 	}
 	return -ENOTTY;
 }
@@ -149,8 +160,14 @@ static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct isthmus_context *ctx = file->private_data;
 	void __user *argp = (void __user *)arg;
 	struct isthmus_wait wait;
+	u32 vector;
 	long ret;
 
+	if (cmd == ISTHMUS_IOC_POST) {
+		if (get_user(vector, (u32 __user *)argp))
+			return -EFAULT;
+		return isthmus_post(ctx, vector);
+	}
 	if (cmd == ISTHMUS_IOC_WAIT) {
 		if (copy_from_user(&wait, argp, sizeof(wait)))
 			return -EFAULT;

@@ -91,10 +91,11 @@ struct isthmus_cell {
  *
  * Everything from @task on is written by the bound thread only (or while there
  * is none, under @mutex), with interrupts off where a context switch reads it.
+ * Other threads look at @upid to post there: it changes under a lock.
  */
 struct isthmus_context {
 	struct kref ref;		/* the open file; the bound thread */
-	struct mutex mutex;		/* all ioctls but WAIT */
+	struct mutex mutex;		/* all ioctls but WAIT and POST */
 	struct isthmus_channel *channel; /* set once */
 
 	struct task_struct *task;	/* bound thread */
@@ -132,6 +133,7 @@ void isthmus_cpu_load(const struct isthmus_cpu_state *state);
 void isthmus_cpu_start(u64 requests, bool uif);
 void isthmus_cpu_stop(u64 *requests, bool *uif);
 void isthmus_cpu_clear(void);
+int isthmus_cpu_post(struct isthmus_upid *upid, u32 vector);
 
 /* channel.c */
 extern struct isthmus_cell isthmus_cell;
@@ -142,6 +144,7 @@ long isthmus_cell_exits(u64 *sum);
 struct isthmus_upid *isthmus_own_upid(struct isthmus_channel *channel, u32 slot);
 struct isthmus_upid *isthmus_peer_upid(struct isthmus_channel *channel, u32 slot);
 void isthmus_set_state(struct isthmus_channel *channel, bool ready);
+u32 isthmus_peer_state(struct isthmus_channel *channel);
 
 /* context.c */
 int isthmus_context_init(void);
@@ -153,6 +156,8 @@ int isthmus_bind(struct isthmus_context *ctx);
 void isthmus_unbind(struct isthmus_context *ctx);
 int isthmus_register_handler(struct isthmus_context *ctx, struct isthmus_handler *arg);
 int isthmus_register_sender(struct isthmus_context *ctx, struct isthmus_sender *arg);
+int isthmus_unregister_senders(struct isthmus_context *ctx);
+int isthmus_post(struct isthmus_context *ctx, u32 vector);
 void isthmus_context_load(struct isthmus_context *ctx);
 void isthmus_context_unload(struct isthmus_context *ctx);
 

@@ -5,10 +5,10 @@
  * An open file holds at most one channel (ATTACH), from then until its last
  * descriptor is closed and its mapping is gone. The thread that registers a
  * handler or a sender, or that declares the side ready, is bound to the file:
- * its user-interrupt state is switched with it, and only it may use WAIT,
- * UNREGISTER and the registering calls. The binding ends by UNREGISTER, by
- * exec and by the thread's end; the driver then clears the side's state word
- * and suppresses notifications to its UPID.
+ * its user-interrupt state is switched with it, and only it may use WAIT and
+ * the calls that register and unregister. Any thread may POST to it. The
+ * binding ends by UNREGISTER, by exec and by the thread's end; the driver then
+ * clears the side's state word and suppresses notifications to its UPID.
  *
  * mmap() with MAP_SHARED and offset 0 maps the ring region of the attached
  * channel, which is the channel without its first ISTHMUS_RING_OFFSET bytes.
@@ -99,7 +99,10 @@ struct isthmus_stats {
 /* EBUSY: a handler is registered, or another thread is bound. */
 #define ISTHMUS_IOC_REGISTER_HANDLER \
 	_IOWR(ISTHMUS_IOC_MAGIC, 3, struct isthmus_handler)
-/* EBUSY: another thread is bound. ENOSPC. */
+/*
+ * EBUSY: another thread is bound. ENOSPC. A slot and vector that are registered
+ * already have the index that they had.
+ */
 #define ISTHMUS_IOC_REGISTER_SENDER \
 	_IOWR(ISTHMUS_IOC_MAGIC, 4, struct isthmus_sender)
 /* Ends the binding. EPERM: the caller is not bound. */
@@ -123,5 +126,19 @@ struct isthmus_stats {
  */
 #define ISTHMUS_IOC_EXITS \
 	_IOR(ISTHMUS_IOC_MAGIC, 9, __u64)
+
+/*
+ * Posts a user vector to the bound thread, as SENDUIPI would: for threads that
+ * are not bound, which have no targets. ESRCH: no handler is registered; EIO:
+ * the UPID is damaged, nothing was posted.
+ */
+#define ISTHMUS_IOC_POST \
+	_IOW(ISTHMUS_IOC_MAGIC, 10, __u32)
+/* Takes the thread's senders away. EPERM: the caller is not bound. */
+#define ISTHMUS_IOC_UNREGISTER_SENDERS \
+	_IO(ISTHMUS_IOC_MAGIC, 11)
+/* State word of the channel's other side: 1 if it is ready. EINVAL: no channel. */
+#define ISTHMUS_IOC_PEER_STATE \
+	_IOR(ISTHMUS_IOC_MAGIC, 12, __u32)
 
 #endif /* ISTHMUS_IOCTL_H */

@@ -5,7 +5,7 @@
 //! to open a file, or to make a socket, may wait for a disk.
 
 use forward_ring::Message;
-use forward_ring::syscall::{Arg, NULL, POLLFD_LEN, Signature};
+use forward_ring::syscall::{Arg, POLLFD_LEN, Signature};
 
 use super::under_way::{Step, Then};
 use super::{Machine, Service};
@@ -190,9 +190,6 @@ impl<M: Machine> Service<M> {
             files: arrayvec::ArrayVec::new(),
             invalid: 0,
         };
-        if count != 0 && call.args[index] == NULL {
-            return Err(error(libc::EFAULT));
-        }
         for i in 0..count {
             let mut bytes = [0; POLLFD_LEN];
             let offset = call.args[index] as usize + i * POLLFD_LEN;

@@ -96,6 +96,8 @@ pub struct Service<M: Machine> {
     own_slot: u8,
     targets: Targets,
     phase: Phase,
+    /// Whether the session ends by the server's will.
+    has_dropped_client: bool,
     /// Whether the client's state word said that it is there, when it was last looked at.
     was_ready: bool,
     /// Whether it goes on after a client has ended or broken the ring.
@@ -145,6 +147,7 @@ impl<M: Machine> Service<M> {
             own_slot: parts.own_slot,
             targets: Targets::default(),
             phase: Phase::Unserved,
+            has_dropped_client: false,
             was_ready: false,
             stays: parts.stays,
             interrupted: 0,
@@ -273,6 +276,7 @@ impl<M: Machine> Service<M> {
     /// Ends the session; and the service, unless it stays.
     fn finish_with(&mut self, outcome: Outcome) {
         self.end_session();
+        self.has_dropped_client = true;
         if !self.stays {
             self.outcome = Some(outcome);
         }

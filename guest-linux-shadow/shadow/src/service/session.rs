@@ -77,7 +77,9 @@ impl<M: Machine> Service<M> {
     }
 
     fn begin_session(&mut self) {
-        self.rings[0].server.accept();
+        if !self.rings[0].server.accept() {
+            return;
+        }
         self.rings[0].usage = Use::Kernel;
         self.phase = Phase::Serving;
         self.was_ready = self.machine.is_client_ready();
@@ -120,6 +122,10 @@ impl<M: Machine> Service<M> {
         }
         self.targets = Targets::default();
         self.machine.unregister_senders();
+        if std::mem::take(&mut self.has_dropped_client) {
+            // It may be there still, and is to know that its calls are lost.
+            self.rings[0].server.announce();
+        }
         self.phase = Phase::Unserved;
     }
 }

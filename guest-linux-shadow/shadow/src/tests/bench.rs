@@ -188,6 +188,9 @@ impl Bench {
         assert!(self.clients[0].greet());
         while !self.clients[0].is_accepted() {
             self.turn();
+            if self.clients[0].is_server_new() {
+                assert!(self.clients[0].greet());
+            }
             assert!(since.elapsed() < PATIENCE, "nobody accepts the client");
         }
     }

@@ -31,7 +31,7 @@ pub fn direct(call: &Call) -> i64 {
     let mut args = [0; 6];
     for (index, arg) in call.signature.args.iter().enumerate() {
         args[index] = match arg {
-            Arg::Value | Arg::Fd | Arg::Length => call.args[index] as usize,
+            Arg::Value | Arg::Fd | Arg::ReceiveFlags | Arg::Length => call.args[index] as usize,
             Arg::In(_) | Arg::Out(_) | Arg::Struct(_) => match address(call, index) {
                 Ok(address) => address,
                 Err(errno) => return errno,
