@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,9 +36,15 @@ pub struct FakeMachine(Rc<RefCell<Notes>>);
 
 impl Machine for FakeMachine {
     fn register_sender(&mut self, slot: u32, vector: u32) -> Result<u64, i64> {
-        let mut notes = self.0.borrow_mut();
-        notes.senders.push((slot, vector));
-        Ok(notes.senders.len() as u64 - 1)
+        let senders = &mut self.0.borrow_mut().senders;
+        if let Some(index) = senders.iter().position(|sender| *sender == (slot, vector)) {
+            return Ok(index as u64);
+        }
+        if senders.len() == 256 {
+            return Err(error(libc::ENOSPC));
+        }
+        senders.push((slot, vector));
+        Ok(senders.len() as u64 - 1)
     }
 
     fn unregister_senders(&mut self) {
@@ -98,7 +104,7 @@ pub struct Bench {
     completed: HashMap<Number, (Token, i64)>,
     mappings: Box<dyn Fn() -> Vec<Mapping>>,
     // Last: the rings' memory outlives both sides.
-    _memory: Box<[Page]>,
+    memory: Box<[Page]>,
 }
 
 /// How to make a bench.
@@ -165,7 +171,7 @@ impl Bench {
             wakes,
             completed: HashMap::new(),
             mappings: Box::new(mappings),
-            _memory: memory,
+            memory,
         }
     }
 
@@ -179,6 +185,18 @@ impl Bench {
     pub fn restart_client(&mut self) {
         self.completed.clear();
         self.clients = (self.mappings)().into_iter().map(Client::new).collect();
+    }
+
+    /// Makes a ring's request index one that cannot be.
+    pub fn spoil_index(&mut self, ring: usize) {
+        let geometry = self.clients[ring].geometry();
+        let word = &self.memory[geometry.ring_offset(ring).unwrap() / 4096].0[0];
+        word.fetch_add(0x1000_0000, Ordering::SeqCst);
+    }
+
+    /// Returns the number of calls of a ring that have not been completed.
+    pub fn in_flight(&self, ring: usize) -> usize {
+        self.clients[ring].in_flight()
     }
 
     /// Begins a session.
@@ -261,6 +279,13 @@ impl Bench {
         let (token, result) = self.await_token(number);
         self.clients[number.0].release(token);
         result
+    }
+
+    /// Gives the tokens back of all calls that have been completed.
+    pub fn release_completed(&mut self) {
+        for ((ring, _), (token, _)) in self.completed.drain() {
+            self.clients[ring].release(token);
+        }
     }
 
     /// Makes a call of the client's own for a process.

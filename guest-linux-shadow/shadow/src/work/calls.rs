@@ -77,7 +77,7 @@ pub fn blocking(call: &mut Call, root: &OwnedFd) -> Outcome {
         number::POLL => Outcome::result(poll(call)),
         number::PIPE => pipe(call, 0),
         number::PIPE2 => pipe(call, call.args[1]),
-        41..=55 => socket::make(call),
+        number::SOCKET..=number::GETSOCKOPT | number::ACCEPT4 => socket::make(call),
         _ => Outcome::result(direct(call)),
     }
 }
