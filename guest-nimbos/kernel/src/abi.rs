@@ -4,22 +4,31 @@
 //! SYSCALL: number in RAX, arguments in RDI, RSI, RDX, R10, R8, R9, result in RAX (negative errno); all other registers but
 //! RCX and R11 are kept. An unknown number gives -ENOSYS, a bad address -EFAULT. `docs/nimbos.md` has the table.
 
-/// Numbers of the system calls.
+/// Numbers of the system calls. Those that are forwarded have Linux's numbers, arguments and results;
+/// `forward_ring::syscall` has the table of them, here are those of which the kernel knows more.
 pub mod number {
-    /// `read(fd, buffer, length)`.
+    /// `read(fd, buffer, length)`: forwarded.
     pub const READ: u64 = 0;
-    /// `write(fd, buffer, length)`.
+    /// `write(fd, buffer, length)`: forwarded.
     pub const WRITE: u64 = 1;
-    /// `open(path, flags, mode)`; the path ends with NUL.
+    /// `open(path, flags, mode)`: forwarded.
     pub const OPEN: u64 = 2;
-    /// `close(fd)`.
+    /// `close(fd)`: forwarded.
     pub const CLOSE: u64 = 3;
     /// `mmap(0, length, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory; see [`super::map`].
     pub const MMAP: u64 = 9;
     /// `munmap(address, length)`: gives back what one `mmap` gave, all of it.
     pub const MUNMAP: u64 = 11;
+    /// `readv(fd, *iovec, count)`: forwarded as a read.
+    pub const READV: u64 = 19;
+    /// `writev(fd, *iovec, count)`: forwarded as a write.
+    pub const WRITEV: u64 = 20;
     /// `yield()`.
     pub const YIELD: u64 = 24;
+    /// `dup(fd)`: forwarded.
+    pub const DUP: u64 = 32;
+    /// `dup2(fd, new)`: forwarded.
+    pub const DUP2: u64 = 33;
     /// `nanosleep(*time, *remaining)`; nothing ends a sleep early, so nothing is remaining.
     pub const NANOSLEEP: u64 = 35;
     /// `getpid()`.
@@ -36,6 +45,8 @@ pub mod number {
     pub const WAITPID: u64 = 61;
     /// `kill(pid, signal)`.
     pub const KILL: u64 = 62;
+    /// `fcntl(fd, command, value)`: forwarded.
+    pub const FCNTL: u64 = 72;
     /// `get_time_ms()`: milliseconds since the kernel started.
     pub const GET_TIME_MS: u64 = 96;
     /// `getppid()`.
@@ -48,6 +59,8 @@ pub mod number {
     pub const CLOCK_NANOSLEEP: u64 = 230;
     /// `exit_group(status)`: ends the process.
     pub const EXIT_GROUP: u64 = 231;
+    /// `dup3(fd, new, flags)`: forwarded.
+    pub const DUP3: u64 = 292;
     /// `forward_null()`: a forwarded call that does nothing.
     pub const FORWARD_NULL: u64 = 500;
     /// `counters(index)`: see [`super::counter`].

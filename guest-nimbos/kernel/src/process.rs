@@ -3,8 +3,9 @@
 
 use core::ops::{Index, IndexMut};
 
-use nimbos::abi::ProcessInfo;
+use nimbos::abi::{ProcessInfo, STDERR};
 
+use crate::kernel::forward::Note;
 use crate::memory::PageBox;
 use crate::user_space::UserSpace;
 
@@ -12,6 +13,8 @@ use crate::user_space::UserSpace;
 pub const MAX_PROCESSES: usize = 64;
 /// Number of the first process for programs.
 pub const INIT_ID: u32 = 1;
+/// The descriptors that are the console of this cell when init starts: standard error.
+const FIRST_CONSOLES: u64 = 1 << STDERR;
 
 /// The number of a process in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub enum Life {
         /// The status.
         status: i32,
     },
+    /// Nobody needs to know of it any more but the channel's server, which is yet to be told.
+    Departed,
 }
 
 /// A process.
@@ -50,6 +55,12 @@ pub struct Process {
     pub cpu_ticks: u64,
     /// Its memory, as long as it is alive.
     pub space: Option<PageBox<UserSpace>>,
+    /// The session in which the channel's server knows it, 0 for none.
+    pub session: u32,
+    /// What that server is yet to be told.
+    pub note: Note,
+    /// A bit for each of its first descriptors: whether it is the console of this cell.
+    consoles: u64,
 }
 
 /// All processes.
@@ -87,7 +98,7 @@ impl Processes {
         let numbers = (0..MAX_PROCESSES as u8).map(ProcessNo);
         numbers
             .zip(&self.entries)
-            .filter(|(_, process)| process.life != Life::Free)
+            .filter(|(_, process)| !matches!(process.life, Life::Free | Life::Departed))
     }
 
     /// Returns the entries of all processes, to be changed.
@@ -109,6 +120,9 @@ impl Process {
             name: [0; ProcessInfo::NAME_LEN],
             cpu_ticks: 0,
             space: None,
+            session: 0,
+            note: Note::Nothing,
+            consoles: FIRST_CONSOLES,
         }
     }
 
@@ -120,6 +134,36 @@ impl Process {
             life: Life::Alive,
             name,
             ..Self::free()
+        }
+    }
+
+    /// Returns a process without threads that is about to have the same files as this one.
+    pub fn child(&self, id: u32) -> Self {
+        Self {
+            consoles: self.consoles,
+            ..Self::new(id, self.id, self.name)
+        }
+    }
+
+    /// Tells whether a descriptor is the console of this cell.
+    #[inline(always)]
+    pub fn is_console(&self, fd: u64) -> bool {
+        fd < u64::BITS.into() && self.consoles >> fd & 1 != 0
+    }
+
+    /// Says whether a descriptor is the console of this cell. Those from 64 on never are.
+    pub fn set_console(&mut self, fd: u64, is_console: bool) {
+        if fd < u64::BITS.into() {
+            self.consoles = self.consoles & !(1 << fd) | u64::from(is_console) << fd;
+        }
+    }
+
+    /// Makes the entry free as soon as the channel's server knows of the end, and gives back what the process had.
+    pub fn depart(&mut self) {
+        if self.note == Note::Nothing {
+            self.clear();
+        } else {
+            (self.life, self.parent) = (Life::Departed, 0);
         }
     }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Results from the other side of a channel, checked as hostile input.
 
-use crate::abi::Errno;
-
 /// Lowest error number of Linux.
 const LAST_ERROR: i64 = -4095;
 
@@ -28,15 +26,6 @@ pub fn clipped(len: u64, room: usize) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX).min(room)
 }
 
-/// Returns the file descriptor in a register.
-pub fn file_descriptor(register: u64) -> Result<i32, Errno> {
-    // C programs may leave the upper half of the register as it was, or extend the sign.
-    match register as i32 {
-        fd if fd >= 0 => Ok(fd),
-        _ => Err(Errno::BadFile),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,12 +44,5 @@ mod tests {
     fn transfers_are_clipped() {
         assert_eq!(clipped(10, 4096), 10);
         assert_eq!(clipped(u64::MAX, 4096), 4096);
-    }
-
-    #[test]
-    fn negative_file_descriptors_are_bad() {
-        assert_eq!(file_descriptor(3), Ok(3));
-        assert_eq!(file_descriptor(u64::MAX), Err(Errno::BadFile));
-        assert_eq!(file_descriptor(0xffff_ff9c), Err(Errno::BadFile));
     }
 }

@@ -3,30 +3,19 @@
 
 use forward_ring::Call;
 use hv_abi::hypercall::errno;
-use nimbos::abi::{Errno, STDERR, counter, number};
-use nimbos::layout::PAGE_LEN;
-use nimbos::reply::{clipped, file_descriptor};
-use nimbos::user_memory::Access;
+use nimbos::abi::{Errno, counter, number};
 
 use crate::arch::cpu;
 use crate::channel::Channel;
-use crate::console;
-use crate::kernel::forward::{Forwarded, Input, Output, Receipt};
+use crate::kernel::forward::Request;
 use crate::kernel::{Kernel, Outcome};
 use crate::memory;
 use crate::thread::ThreadNo;
-
-/// Bytes that are printed together.
-const CONSOLE_PIECE: usize = 128;
 
 /// Does the system call of a thread, which runs.
 pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
     let context = kernel.threads[thread].context();
     let result = match context.call_number() {
-        number::READ => read(kernel, thread),
-        number::WRITE => write(kernel, thread),
-        number::OPEN => open(kernel, thread),
-        number::CLOSE => close(kernel, thread),
         number::MMAP => {
             let arguments = context.arguments();
             kernel.mmap(thread, arguments).map(Outcome::Return)
@@ -45,7 +34,7 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
             let arguments = context.arguments();
             kernel.clone_thread(thread, arguments).map(Outcome::Return)
         }
-        number::FORK => kernel.fork(thread).map(Outcome::Return),
+        number::FORK => kernel.fork(thread),
         number::EXEC => {
             let arguments = context.arguments();
             return kernel.exec(thread, arguments);
@@ -77,95 +66,16 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
             return kernel.exit_group(thread, arguments);
         }
         number::FORWARD_NULL => {
-            return kernel.forward(thread, Forwarded::plain(Call::Null, 0));
+            return kernel.forward(thread, Request::NULL);
         }
         number::COUNTERS => counters(kernel, thread),
         number::PROCESS_LIST => {
             let arguments = context.arguments();
             kernel.process_list(thread, arguments).map(Outcome::Return)
         }
-        _ => Err(Errno::NoSystemCall),
+        call => kernel.linux_call(thread, call),
     };
     result.unwrap_or_else(|errno| Outcome::Return(errno as i64))
-}
-
-fn read(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
-    let [fd, address, len] = kernel.threads[thread].context().arguments();
-    let fd = remote_file(fd)?;
-    let len = clipped(len, kernel.buffer_len());
-    let space = kernel.process_of(thread).space();
-    space.check(address, len, Access::Write)?;
-    let forwarded = Forwarded {
-        call: Call::Read {
-            fd,
-            len: len as u32,
-        },
-        input: Input::Nothing,
-        receipt: Receipt {
-            most: len as i64,
-            output: Output::Bytes { address },
-        },
-    };
-    Ok(kernel.forward(thread, forwarded))
-}
-
-fn write(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
-    let [fd, address, len] = kernel.threads[thread].context().arguments();
-    let fd = file_descriptor(fd)?;
-    if fd == STDERR {
-        return write_console(kernel, thread, address, len).map(Outcome::Return);
-    }
-    let len = clipped(len, kernel.buffer_len());
-    let space = kernel.process_of(thread).space();
-    space.check(address, len, Access::Read)?;
-    let len = len as u32;
-    let forwarded = Forwarded {
-        call: Call::Write { fd, len },
-        input: Input::Bytes { address, len },
-        receipt: Receipt {
-            most: len.into(),
-            output: Output::Nothing,
-        },
-    };
-    Ok(kernel.forward(thread, forwarded))
-}
-
-fn write_console(kernel: &Kernel, thread: ThreadNo, address: u64, len: u64) -> Result<i64, Errno> {
-    let len = clipped(len, PAGE_LEN as usize);
-    let space = kernel.process_of(thread).space();
-    space.check(address, len, Access::Read)?;
-    let mut piece = [0; CONSOLE_PIECE];
-    let mut done = 0;
-    while done < len {
-        let piece = &mut piece[..CONSOLE_PIECE.min(len - done)];
-        space.read(address + done as u64, piece)?;
-        console::write(piece);
-        done += piece.len();
-    }
-    Ok(len as i64)
-}
-
-fn open(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
-    let [address, flags, mode] = kernel.threads[thread].context().arguments();
-    let forwarded = Forwarded {
-        call: Call::Open {
-            path_len: 0,
-            flags: flags as i32,
-            mode: mode as u32,
-        },
-        input: Input::Path { address },
-        receipt: Receipt {
-            most: i32::MAX.into(),
-            output: Output::File,
-        },
-    };
-    Ok(kernel.forward(thread, forwarded))
-}
-
-fn close(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
-    let [fd] = kernel.threads[thread].context().arguments();
-    let fd = remote_file(fd)?;
-    Ok(kernel.forward(thread, Forwarded::plain(Call::Close { fd }, 0)))
 }
 
 fn clock_gettime(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
@@ -191,21 +101,11 @@ fn counters(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
         counter::CPUS => kernel.cpu_count() as i64,
         counter::SERVER_BASE.. => {
             let index = index - counter::SERVER_BASE;
-            let forwarded = Forwarded::plain(Call::Counters { index }, i64::MAX);
-            return Ok(kernel.forward(thread, forwarded));
+            let call = Call::Counters { index };
+            let most = i64::MAX;
+            return Ok(kernel.forward(thread, Request::Own { call, most }));
         }
         _ => return Err(Errno::Invalid),
     };
     Ok(Outcome::Return(value))
-}
-
-/// Returns a file descriptor of the server's. The console is write-only and stays open.
-fn remote_file(register: u64) -> Result<i32, Errno> {
-    file_descriptor(register).and_then(|fd| {
-        if fd == STDERR {
-            Err(Errno::BadFile)
-        } else {
-            Ok(fd)
-        }
-    })
 }

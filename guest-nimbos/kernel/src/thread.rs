@@ -10,7 +10,7 @@ use nimbos::queue::{Links, Queue};
 
 use crate::arch::trap::UserContext;
 use crate::kernel::exec::Exec;
-use crate::kernel::forward::{Forwarded, Receipt};
+use crate::kernel::forward::{Receipt, Request};
 use crate::memory::PageBox;
 use crate::process::ProcessNo;
 
@@ -38,7 +38,7 @@ pub enum State {
 #[derive(Debug)]
 pub enum Wait {
     /// A place in the ring for its call; it is in the queue of those.
-    Token(Forwarded),
+    Token(Request),
     /// The answer to the call with this token.
     Reply {
         /// Number of the token.
@@ -46,6 +46,8 @@ pub enum Wait {
         /// What to do with it.
         receipt: Receipt,
     },
+    /// That the channel's server knows its process, which was forked.
+    Birth,
     /// The end of a child.
     Child {
         /// Its number, or -1 for any.
@@ -152,8 +154,8 @@ impl Threads {
     }
 
     /// Lets a thread wait for a token; it is in no queue.
-    pub fn wait_for_token(&mut self, thread: ThreadNo, call: Forwarded) {
-        self[thread].state = State::Waiting(Wait::Token(call));
+    pub fn wait_for_token(&mut self, thread: ThreadNo, request: Request) {
+        self[thread].state = State::Waiting(Wait::Token(request));
         self.for_token.push(&mut self.links, thread.index());
     }
 

@@ -130,17 +130,20 @@ impl UserSpace {
         Ok(())
     }
 
-    /// Copies the `len` bytes at `address` to the beginning of a call's buffer, which is as long at least.
+    /// Copies the `len` bytes at `address` to `offset` of a call's buffer.
+    ///
+    /// # Panics
+    /// If the buffer does not have so many bytes there.
     pub fn read_to_buffer(
         &self,
         address: u64,
         len: usize,
-        buffer: Buffer<'_>,
+        buffer: &Buffer<'_>,
+        offset: usize,
     ) -> Result<(), Errno> {
-        assert!(len <= buffer.len(), "{len} bytes are too many");
-        let mut to = buffer.as_ptr();
+        let mut to = buffer_part(buffer, offset, len);
         for part in self.map.parts(address, len as u64, Access::Read)? {
-            // SAFETY: the parts are together no longer than the buffer, which is mapped and holds no Rust objects.
+            // SAFETY: the parts are together as long as the part of the buffer, which is mapped and holds no Rust objects.
             unsafe {
                 copy::copy(to, self.pointer(&part), part.len);
                 to = to.add(part.len);
@@ -149,15 +152,18 @@ impl UserSpace {
         Ok(())
     }
 
-    /// Copies the first `len` bytes of a call's buffer, which is as long at least, to `address`.
+    /// Copies the `len` bytes at `offset` of a call's buffer to `address`.
+    ///
+    /// # Panics
+    /// If the buffer does not have so many bytes there.
     pub fn write_from_buffer(
         &mut self,
         address: u64,
         len: usize,
-        buffer: Buffer<'_>,
+        buffer: &Buffer<'_>,
+        offset: usize,
     ) -> Result<(), Errno> {
-        assert!(len <= buffer.len(), "{len} bytes are too many");
-        let mut from = buffer.as_ptr();
+        let mut from = buffer_part(buffer, offset, len);
         for part in self.map.parts(address, len as u64, Access::Write)? {
             // SAFETY: as in `read_to_buffer`.
             unsafe {
@@ -223,4 +229,13 @@ impl UserSpace {
         assert!(part.offset + part.len <= pages.len());
         pages.pointer().wrapping_add(part.offset)
     }
+}
+
+/// Returns where the `len` bytes at `offset` of a buffer are.
+fn buffer_part(buffer: &Buffer<'_>, offset: usize, len: usize) -> *mut u8 {
+    let has_them = offset
+        .checked_add(len)
+        .is_some_and(|end| end <= buffer.len());
+    assert!(has_them, "{len} bytes at {offset} are not in the buffer");
+    buffer.as_ptr().wrapping_add(offset)
 }

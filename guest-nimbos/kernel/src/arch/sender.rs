@@ -40,7 +40,7 @@ pub fn enable(features: Features) {
     }
     let table = (&raw const TABLE).expose_provenance() as u64;
     let pointer = msr::tt(table).expect("the table is aligned");
-    // SAFETY: the processor reads the table on SENDUIPI only, and its entry is invalid until `Sender::new`. With UINV = 0 no
+    // SAFETY: the processor reads the table on SENDUIPI only, and its entry is invalid until `Sender::set_target`. With UINV = 0 no
     // interrupt is a notification of a user interrupt.
     unsafe {
         Msr::new(msr::IA32_UINTR_MISC).write(msr::misc(0, INDEX as u32));
@@ -51,30 +51,34 @@ pub fn enable(features: Features) {
 }
 
 impl Sender {
+    /// Takes the table, or returns `None` if somebody has it already.
+    pub fn take() -> Option<Self> {
+        (!IS_TAKEN.swap(true, Ordering::Relaxed)).then_some(Self { sent: 0 })
+    }
+
     /// Makes `upid` the target of [`Self::send`] on every CPU, with `user_vector`. [`enable`] has been called there.
-    ///
-    /// # Panics
-    /// If there has been a sender already.
-    pub fn new(upid: &'static Upid, user_vector: u8) -> Result<Self, UittEntryError> {
-        assert!(
-            !IS_TAKEN.swap(true, Ordering::Relaxed),
-            "the table is taken"
-        );
+    pub fn set_target(
+        &mut self,
+        upid: &'static Upid,
+        user_vector: u8,
+    ) -> Result<(), UittEntryError> {
         let address = core::ptr::from_ref(upid).expose_provenance() as u64;
         let entry = UittEntry::new(address, user_vector)?;
         // SAFETY: an entry is two words, in which every value is valid.
         let [first, second] = unsafe { core::mem::transmute::<UittEntry, [u64; 2]>(entry) };
-        // The valid bit comes last: a program on another CPU may execute SENDUIPI at any time.
+        // A program on another CPU may execute SENDUIPI at any time: the entry is never half of the old and half of the new
+        // target. The valid bit goes first and comes last.
+        TABLE.0[0].store(0, Ordering::Release);
         TABLE.0[1].store(second, Ordering::Release);
         TABLE.0[0].store(first, Ordering::Release);
-        Ok(Self { sent: 0 })
+        Ok(())
     }
 
     /// Posts, and thereby notifies unless a notification is outstanding. Returns whether the processor did it: it
-    /// refuses a UPID in which the other side has set reserved bits.
+    /// refuses a UPID in which the other side has set reserved bits, and before [`Self::set_target`].
     #[inline(always)]
     pub fn send(&mut self) -> bool {
-        // SAFETY: `new` enabled the instruction and wrote the entry; a fault is taken care of.
+        // SAFETY: the entry is invalid or names a UPID; a fault is taken care of.
         let is_posted = unsafe { post(INDEX) };
         self.sent += u64::from(is_posted);
         is_posted

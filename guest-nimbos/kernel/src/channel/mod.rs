@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The channel to the cell that serves calls: its life, and the ring between the two.
+//! The channel to the cell that serves calls: its sessions, and the ring between the two.
 //!
 //! ```text
-//! Waiting --a call is wanted, server ready--> Connecting --UintrInit answered--> Connected
-//!                                                     any --server gone, ring broken, end--> Closed
+//! Waiting --a call is wanted, server ready--> Greeted --accepted--> Registering --UintrInit answered--> Connected
+//!    ^                                           |                        |                                |
+//!    +------- server gone, another server, ring broken: what is under way gets -EIO ----------------------+
+//! Spoilt: the server cannot be worked with; until there is another.     Closed: for ever.
 //! ```
 //!
 //! A call is put into the ring and SENDUIPI notifies the server; nobody waits here. The server's SENDUIPI raises
@@ -15,11 +17,10 @@ mod region;
 
 use core::fmt;
 
-use forward_ring::{Buffer, Call, Client, Geometry, SLOTS, Token, UintrReply, WaitError};
+use forward_ring::{Buffer, Call, Client, Geometry, Message, RingError, SLOTS, Token, UintrReply};
 use hv_abi::channel::UPID_SLOTS;
 use hv_abi::{ChannelInfo, text};
 use nimbos::abi::Errno;
-use nimbos::reply::BadResult;
 use uintr::{USER_VECTORS, Upid};
 
 use crate::arch::cpu::Features;
@@ -27,43 +28,60 @@ use crate::arch::sender::Sender;
 use crate::interrupts::TICKS_PER_SECOND;
 use region::Region;
 
-/// The UPID slot in which the server posts: the boot CPU's.
-const REPLY_SLOT: u32 = 0;
-/// User vector that the server posts there. Any would do: this kernel looks at the ring.
+/// User vector that the server posts in all our UPID slots. Any would do: this kernel looks at the ring.
 const REPLY_VECTOR: u32 = 0;
 /// Ticks between two lines that tell of waiting.
 const PROGRESS_TICKS: u64 = 5 * TICKS_PER_SECOND as u64;
+/// How many ticks a call waits for another server when one was lost.
+const PATIENCE_TICKS: u64 = 5 * TICKS_PER_SECOND as u64;
+/// Tokens that only the kernel's own messages get: were all with calls that block, the end of the processes that made them could
+/// not be told, and the calls would never end.
+const KERNEL_TOKENS: usize = 1;
 
 /// The client's end of a channel.
 pub struct Channel {
     name: &'static str,
     region: Region,
     client: Client,
+    /// Tokens that are neither in the ring nor with anybody.
+    free: usize,
+    sender: Sender,
     has_uintr: bool,
     logs_path: bool,
     state: State,
+    /// Number of the session, 0 before the first. No two sessions in a row have the same.
+    session: u32,
+    /// Ticks for which calls have been waiting for a session.
+    waited: u64,
+    /// Whether a session is over whose calls have not got their error yet.
+    has_lost_session: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The server has not been heard of, for so many ticks since a call was wanted.
-    Waiting { ticks: u64 },
-    /// UintrInit is under way.
-    Connecting,
+    /// There is no session.
+    Waiting,
+    /// The server was greeted.
+    Greeted,
+    /// UintrInit for the boot CPU's slot is under way.
+    Registering,
     /// Notifications work both ways.
-    Connected(Sender),
-    /// For ever; keeps the number of notifications sent.
-    Closed { sent: u64 },
+    Connected,
+    /// The server has broken the rules in a way that greeting it again would not cure.
+    Spoilt,
+    /// For ever.
+    Closed,
 }
 
-/// Why a channel is closed.
+/// Why a session is over, or the channel closed.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
     /// The processor cannot notify.
     NoUintr,
-    /// There will be no completion.
-    NoCompletion(WaitError),
-    /// A result that its call cannot have.
-    BadResult(BadResult),
+    /// The server has gone, or another one has come.
+    ServerGone,
+    /// What the server has published is no ring.
+    Ring(RingError),
     /// An answer to UintrInit that names no UPID slot.
     BadPartner {
         /// The answer.
@@ -90,9 +108,14 @@ impl Channel {
             name,
             region,
             client,
+            free: SLOTS,
+            sender: Sender::take()?,
             has_uintr: features.has_uintr,
             logs_path,
-            state: State::Waiting { ticks: 0 },
+            state: State::Waiting,
+            session: 0,
+            waited: 0,
+            has_lost_session: false,
         })
     }
 
@@ -109,43 +132,66 @@ impl Channel {
     /// Tells whether calls can be made.
     #[inline(always)]
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected(_))
+        self.state == State::Connected
     }
 
     /// Tells whether no call can be made any more.
     #[inline(always)]
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed { .. })
+        self.state == State::Closed
+    }
+
+    /// Returns the number of the session, 0 before the first.
+    #[inline(always)]
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// Tells whether a session is over whose calls have not got their error yet.
+    #[inline(always)]
+    pub fn has_lost_session(&self) -> bool {
+        self.has_lost_session
+    }
+
+    /// The calls of the session that is over get their error now.
+    pub fn acknowledge_loss(&mut self) {
+        self.has_lost_session = false;
     }
 
     /// Returns the number of notifications sent.
     pub fn sent(&self) -> u64 {
-        match &self.state {
-            State::Waiting { .. } | State::Connecting => 0,
-            State::Connected(sender) => sender.sent(),
-            State::Closed { sent } => *sent,
-        }
+        self.sender.sent()
     }
 
-    /// Returns the length of a call's buffer.
-    pub fn buffer_len(&self) -> usize {
-        self.client.geometry().buffer_len()
-    }
-
-    /// Takes a token for a call, or returns `None` if there is none now: all are in use, or the channel is not connected yet. A
+    /// Takes a token for a program's call, or returns `None` if there is none now: all are in use, or there is no session. A
     /// closed channel gives -EIO.
     #[inline(always)]
     pub fn reserve(&mut self) -> Result<Option<Token>, Errno> {
+        if self.has_token() {
+            return Ok(self.take_token());
+        }
         match self.state {
-            State::Connected(_) => Ok(self.client.reserve().ok()),
-            State::Waiting { .. } | State::Connecting => Ok(None),
-            State::Closed { .. } => Err(Errno::Io),
+            State::Closed => Err(Errno::Io),
+            _ => Ok(None),
         }
     }
 
-    /// Tells whether a call can be made at once.
+    /// Takes a token for a message of the kernel's own.
+    pub fn reserve_for_kernel(&mut self) -> Option<Token> {
+        self.is_connected().then(|| self.take_token())?
+    }
+
+    /// Tells whether a program's call can be made at once.
+    #[inline(always)]
     pub fn has_token(&self) -> bool {
-        self.is_connected() && self.client.in_flight() < SLOTS
+        self.is_connected() && self.free > KERNEL_TOKENS
+    }
+
+    #[inline(always)]
+    fn take_token(&mut self) -> Option<Token> {
+        let token = self.client.reserve().ok()?;
+        self.free -= 1;
+        Some(token)
     }
 
     /// Returns a call's buffer.
@@ -156,86 +202,95 @@ impl Channel {
     /// Gives a token back.
     #[inline(always)]
     pub fn release(&mut self, token: Token) {
+        self.free += 1;
         self.client.release(token);
     }
 
-    /// Puts a call into the ring and notifies the server, unless it has yet to look at an earlier one. The channel is
-    /// connected.
+    /// Puts a call into the ring and notifies the server, unless it has yet to look at an earlier one. If that fails, the session
+    /// is over.
     #[inline(always)]
-    pub fn submit(&mut self, token: Token, call: Call) -> Result<(), Errno> {
-        let (opcode, arguments) = call.encode();
-        let State::Connected(sender) = &mut self.state else {
-            return Err(Errno::Io);
-        };
+    pub fn submit(&mut self, token: Token, message: &Message) -> Result<(), Errno> {
         // Before the server can see the call, and answer it.
         if self.logs_path {
-            say!("path: call {opcode}, sent before {}", sender.sent());
+            self.log_call(message);
         }
-        let submitted = self.client.submit(token, opcode, arguments);
-        if !submitted.notify || sender.send() {
+        let submitted = self.client.submit(token, message);
+        if !submitted.notify || self.sender.send() {
             Ok(())
         } else {
-            Err(self.fail(Failure::PostRefused))
+            Err(self.drop_session(Failure::PostRefused))
         }
     }
 
-    /// Takes the next completion. A server that breaks the ring closes the channel.
+    #[cold]
+    fn log_call(&self, message: &Message) {
+        say!("path: call {}, sent before {}", message.opcode, self.sent());
+    }
+
+    /// Takes the next completion. If the server breaks the ring, the session is over.
     #[inline(always)]
     pub fn take_completion(&mut self) -> Option<(Token, i64)> {
         match self.client.poll() {
             Ok(completion) => completion,
             Err(error) => {
-                self.fail(Failure::NoCompletion(WaitError::Ring(error)));
+                self.drop_session(Failure::Ring(error));
                 None
             }
         }
     }
 
-    /// Tells whether a server serves. Looked at before the ring: a server that completes and goes is not one that has gone
-    /// without.
+    /// Tells whether the server of the session still serves. Looked at before the ring: a server that completes and goes is not
+    /// one that has gone without.
     pub fn is_server_there(&self) -> bool {
-        self.region.is_server_ready()
+        self.region.is_server_ready() && !self.client.is_server_new()
     }
 
-    /// Tells whether the server has a call.
-    pub fn has_calls(&self) -> bool {
-        self.client.in_flight() != 0
+    /// What the timer has to do while there is no session: goes on with connecting if a call is wanted, or once there was a
+    /// session. Returns whether the calls that wait have waited long enough.
+    pub fn tick(&mut self, is_wanted: bool) -> bool {
+        if is_wanted || self.session != 0 {
+            self.connect();
+        }
+        if !is_wanted || self.is_connected() || self.is_closed() {
+            self.waited = 0;
+            return false;
+        }
+        self.waited += 1;
+        if self.session == 0 && self.waited.is_multiple_of(PROGRESS_TICKS) {
+            let seconds = self.waited / u64::from(TICKS_PER_SECOND);
+            say!("channel '{}': no server for {seconds} s", self.name);
+        }
+        self.session != 0 && self.waited >= PATIENCE_TICKS
     }
 
-    /// Goes on with connecting, because a call is wanted: asks a server that is ready for its UPID slot, or takes its answer.
-    /// Until it has answered, both sides poll.
+    /// Goes on with connecting. Until the server has answered UintrInit, both sides poll.
     pub fn connect(&mut self) {
         match self.state {
-            State::Waiting { .. } if !self.has_uintr => {
-                self.fail(Failure::NoUintr);
+            State::Waiting if !self.has_uintr => self.close_for(Failure::NoUintr),
+            State::Waiting => {
+                if self.region.is_server_ready() && self.client.greet() {
+                    self.free = SLOTS;
+                    self.state = State::Greeted;
+                }
             }
-            State::Waiting { .. } if self.is_server_there() => self.ask_server(),
-            State::Waiting { .. } => {}
-            State::Connecting => self.take_answer(),
-            State::Connected(_) | State::Closed { .. } => {}
-        }
-    }
-
-    /// Counts a tick of the timer for which a call has waited for a server.
-    pub fn count_waiting(&mut self) {
-        if let State::Waiting { ticks } = &mut self.state {
-            *ticks += 1;
-            if ticks.is_multiple_of(PROGRESS_TICKS) {
-                let seconds = *ticks / u64::from(TICKS_PER_SECOND);
-                say!("channel '{}': no server for {seconds} s", self.name);
+            State::Greeted | State::Registering | State::Spoilt if !self.is_server_there() => {
+                self.state = State::Waiting;
             }
+            State::Greeted if self.client.is_accepted() => self.ask_server(),
+            State::Registering => self.take_answer(),
+            State::Greeted | State::Spoilt | State::Connected | State::Closed => {}
         }
     }
 
     /// Makes the last call, and waits for its completion by calling `idle` again and again, which waits for an interrupt and
     /// makes the inbox ready. What else completes meanwhile is thrown away. Whatever the server answers, this is the end.
     pub fn finish(&mut self, call: Call, mut idle: impl FnMut()) {
-        let mut token = self.client.reserve().ok();
+        let mut token = self.take_token();
         let mut last = None;
         loop {
             if let Some(token) = token.take() {
                 last = Some(token.number());
-                if self.submit(token, call).is_err() {
+                if self.submit(token, &call.encode()).is_err() {
                     return;
                 }
             }
@@ -252,43 +307,54 @@ impl Channel {
 
     /// Leaves the channel: the server sees that nobody calls any more.
     pub fn close(&mut self) {
-        self.state = State::Closed { sent: self.sent() };
+        self.state = State::Closed;
         self.region.set_ready(false);
     }
 
-    /// Closes the channel for a reason, and returns what all calls get from now on.
-    #[cold]
-    pub fn fail(&mut self, failure: Failure) -> Errno {
+    /// Closes the channel for a reason.
+    fn close_for(&mut self, failure: Failure) {
         say!("channel '{}' is closed: {failure}", self.name);
         self.close();
+    }
+
+    /// Ends the session, and returns what its calls get.
+    #[cold]
+    pub fn drop_session(&mut self, failure: Failure) -> Errno {
+        if self.is_connected() || self.state == State::Registering {
+            say!("channel '{}': session over: {failure}", self.name);
+            self.has_lost_session = self.is_connected();
+            self.state = match failure {
+                Failure::ServerGone => State::Waiting,
+                // A server that does so in the middle may do better from the beginning.
+                Failure::Ring(_) if self.is_connected() => State::Waiting,
+                _ => State::Spoilt,
+            };
+            self.waited = 0;
+        }
         Errno::Io
     }
 
-    fn ask_server(&mut self) {
-        let call = Call::UintrInit {
-            slot: REPLY_SLOT,
+    /// Returns the call that tells the server to post for a CPU.
+    pub fn uintr_init(cpu: usize) -> Call {
+        Call::UintrInit {
+            slot: cpu as u32,
             vector: REPLY_VECTOR,
-        };
-        // No call has been made, so there is a token.
-        if let Ok(token) = self.client.reserve() {
-            let (opcode, arguments) = call.encode();
+        }
+    }
+
+    fn ask_server(&mut self) {
+        // No call has been made in this session, so there is a token.
+        if let Some(token) = self.take_token() {
             // Nobody knows yet whom to notify.
-            let _ = self.client.submit(token, opcode, arguments);
-            self.state = State::Connecting;
+            let _ = self.client.submit(token, &Self::uintr_init(0).encode());
+            self.state = State::Registering;
         }
     }
 
     fn take_answer(&mut self) {
-        let is_server_there = self.is_server_there();
-        match self.take_completion() {
-            Some((token, result)) => {
-                self.client.release(token);
-                self.use_partner(result);
-            }
-            None if !is_server_there && !self.is_closed() => {
-                self.fail(Failure::NoCompletion(WaitError::ServerGone));
-            }
-            None => {}
+        if let Some((token, result)) = self.take_completion() {
+            self.release(token);
+            self.use_partner(result);
         }
     }
 
@@ -296,18 +362,18 @@ impl Channel {
         let partner = UintrReply::decode(result).filter(|partner| {
             usize::from(partner.slot) < UPID_SLOTS && partner.vector < USER_VECTORS
         });
-        let sender = partner.and_then(|UintrReply { slot, vector }| {
-            Sender::new(self.region.server_upid(slot.into()), vector).ok()
+        let is_set = partner.is_some_and(|UintrReply { slot, vector }| {
+            let upid = self.region.server_upid(slot.into());
+            self.sender.set_target(upid, vector).is_ok()
         });
-        match sender {
-            Some(sender) => {
-                self.state = State::Connected(sender);
-                say!("channel '{}' is connected", self.name);
-            }
-            None => {
-                self.fail(Failure::BadPartner { result });
-            }
+        if !is_set {
+            self.drop_session(Failure::BadPartner { result });
+            return;
         }
+        self.state = State::Connected;
+        self.session = self.session.wrapping_add(1).max(1);
+        self.waited = 0;
+        say!("channel '{}' is connected", self.name);
     }
 }
 
@@ -315,10 +381,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUintr => f.write_str("the processor has no user interrupts"),
-            Self::NoCompletion(error) => write!(f, "{error}"),
-            Self::BadResult(BadResult { result }) => {
-                write!(f, "the server returned {result:#x}")
-            }
+            Self::ServerGone => f.write_str("the server is gone"),
+            Self::Ring(error) => write!(f, "{error}"),
             Self::BadPartner { result } => {
                 write!(f, "the server answered UintrInit with {result:#x}")
             }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `exec`: another program in the same process.
 //!
-//! A name without a slash is a program of the archive, which is loaded at once. A path is a file of the Linux cell: opened, read
-//! and closed by forwarded calls, one after the other; the file is collected in memory of the kernel, then loaded like the
-//! others. Until the new program is in memory, the old one can go on with an error. Then the process's other threads end, and
-//! the calling one goes on at the new program's beginning.
+//! A name without a slash is a program of the archive, which is loaded at once. A path is a file of the Linux cell: opened and
+//! read by forwarded calls, one after the other; the file is collected in memory of the kernel, then loaded like the
+//! others. Until the new program is in memory, the old one can go on with an error. Then the process's other threads end, the
+//! channel's server closes what is to be closed, the file just read among it, and the calling thread goes on at the new program's
+//! beginning.
 
-use forward_ring::{Buffer, Call};
+use forward_ring::{Buffer, Message, opcode};
 use nimbos::abi::Errno;
 use nimbos::archive;
 
-use super::forward::{Forwarded, Input, Leftover, Output, Receipt};
+use super::forward::Request;
 use super::{Kernel, Outcome};
 use crate::load::{Image, LoadError};
 use crate::memory::{PageBox, Pages};
@@ -26,6 +27,8 @@ const MAX_ARGUMENTS: usize = 256;
 const MAX_FILE: usize = 4 << 20;
 /// Memory for a file to begin with; doubled when it is full.
 const FIRST_FILE: usize = 256 << 10;
+/// Linux's O_RDONLY | O_CLOEXEC.
+const OPEN_FLAGS: u64 = 0o2_000_000;
 const PAGE: usize = nimbos::layout::PAGE_LEN as usize;
 
 /// The program that a thread is about to become.
@@ -46,10 +49,11 @@ pub struct Exec {
 enum Stage {
     Opening,
     Reading {
-        fd: i32,
+        fd: u64,
     },
-    /// What has failed before, or 0.
+    /// After something has failed.
     Closing {
+        fd: u64,
         failure: i64,
     },
 }
@@ -124,13 +128,24 @@ impl Exec {
         strings.split(|&byte| byte == 0).skip(1)
     }
 
-    /// Returns what an end of the thread leaves in the server while this call is under way.
-    pub fn leftover(&self) -> Leftover {
-        match self.stage {
-            Stage::Opening => Leftover::Result,
-            Stage::Reading { fd } => Leftover::File(fd),
-            Stage::Closing { .. } => Leftover::Nothing,
-        }
+    /// Puts what the next step needs into its buffer, and returns the message and the largest result. Offset 0 of the buffer is
+    /// the only address in it.
+    pub fn step(&self, buffer: &Buffer<'_>) -> Result<(Message, i64), i64> {
+        Ok(match self.stage {
+            Stage::Opening => {
+                let path = &self.text.bytes()[..=self.path_len];
+                let written = buffer.write(0, path);
+                written.map_err(|_| Errno::NameTooLong as i64)?;
+                let message = Message::new(opcode::OPEN, &[0, OPEN_FLAGS]);
+                (message, i32::MAX.into())
+            }
+            Stage::Reading { fd } => {
+                let len = buffer.len();
+                let message = Message::new(opcode::READ, &[fd, 0, len as u64]);
+                (message, len as i64)
+            }
+            Stage::Closing { fd, .. } => (Message::new(opcode::CLOSE, &[fd]), 0),
+        })
     }
 
     /// Takes the `count` bytes of the file that a read has put into the buffer. (Other calls have none.)
@@ -160,11 +175,15 @@ impl Exec {
         Ok(())
     }
 
-    /// Loads the file that was collected, and gives back its memory.
-    fn load_collected(&mut self) -> Result<Image, LoadError> {
+    /// Loads the file that was collected, and gives back its memory. `result` is that of the last read.
+    fn finish_reading(&mut self, result: i64) -> Result<Image, i64> {
+        if result != 0 {
+            return Err(result);
+        }
         let file = self.file.take();
         let bytes = file.as_ref().map_or(&[][..], Pages::bytes);
-        Image::load(&bytes[..self.file_len], self.arguments())
+        let image = Image::load(&bytes[..self.file_len], self.arguments());
+        image.map_err(|error| error.errno() as i64)
     }
 }
 
@@ -186,7 +205,7 @@ impl Kernel {
         exec.read_text(self.processes[process].space(), path, argv)?;
         if exec.path().contains(&b'/') {
             self.threads[thread].exec = Some(exec);
-            return Ok(self.forward(thread, open_program()));
+            return Ok(self.forward(thread, Request::ExecStep));
         }
         let name = core::str::from_utf8(exec.path()).map_err(|_| Errno::NoEntry)?;
         let archive = self.archive.ok_or(Errno::NoEntry)?;
@@ -200,38 +219,27 @@ impl Kernel {
 
     /// Goes on after the answer to one of the calls.
     pub fn go_on_with_exec(&mut self, thread: ThreadNo, result: i64) {
-        let buffer_len = self.buffer_len() as u32;
+        let is_connected = self.is_connected();
         let Some(exec) = &mut self.threads[thread].exec else {
             return self.finish_call(thread, result);
         };
         let next = match exec.stage {
             Stage::Opening if result < 0 => return self.fail_exec(thread, result),
-            Stage::Opening => read_program(exec, result as i32, buffer_len),
-            Stage::Reading { fd } if result > 0 => read_program(exec, fd, buffer_len),
-            Stage::Reading { fd } => {
-                exec.stage = Stage::Closing { failure: result };
-                exec_call(Call::Close { fd }, Input::Nothing, 0)
-            }
-            Stage::Closing { failure } => return self.finish_exec(thread, failure),
+            Stage::Opening => Stage::Reading { fd: result as u64 },
+            // The file has gone with the server.
+            Stage::Reading { .. } if !is_connected => return self.fail_exec(thread, result),
+            Stage::Reading { fd } if result > 0 => Stage::Reading { fd },
+            Stage::Reading { fd } => match exec.finish_reading(result) {
+                Ok(image) => {
+                    exec.image = Some(image);
+                    return self.replace_program(thread);
+                }
+                Err(failure) => Stage::Closing { fd, failure },
+            },
+            Stage::Closing { failure, .. } => return self.fail_exec(thread, failure),
         };
-        self.forward_for_waiting(thread, next);
-    }
-
-    /// The file is closed: loads it.
-    fn finish_exec(&mut self, thread: ThreadNo, failure: i64) {
-        let Some(exec) = &mut self.threads[thread].exec else {
-            return;
-        };
-        if failure != 0 {
-            return self.fail_exec(thread, failure);
-        }
-        match exec.load_collected() {
-            Ok(image) => {
-                exec.image = Some(image);
-                self.replace_program(thread);
-            }
-            Err(error) => self.fail_exec(thread, error.errno() as i64),
-        }
+        exec.stage = next;
+        self.forward_for_waiting(thread, Request::ExecStep);
     }
 
     fn fail_exec(&mut self, thread: ThreadNo, result: i64) {
@@ -272,33 +280,10 @@ impl Kernel {
         let thread_entry = &mut self.threads[thread];
         thread_entry.id = id;
         thread_entry.context().restart(entry, stack_pointer);
-        self.threads.make_ready(thread);
+        if self.is_known(process) {
+            self.forward_for_waiting(thread, Request::Exec);
+        } else {
+            self.threads.make_ready(thread);
+        }
     }
-}
-
-fn exec_call(call: Call, input: Input, most: i64) -> Forwarded {
-    let output = Output::Exec;
-    Forwarded {
-        call,
-        input,
-        receipt: Receipt { most, output },
-    }
-}
-
-fn open_program() -> Forwarded {
-    let call = Call::Open {
-        path_len: 0,
-        flags: 0,
-        mode: 0,
-    };
-    exec_call(call, Input::ExecPath, i32::MAX.into())
-}
-
-fn read_program(exec: &mut Exec, fd: i32, buffer_len: u32) -> Forwarded {
-    exec.stage = Stage::Reading { fd };
-    let call = Call::Read {
-        fd,
-        len: buffer_len,
-    };
-    exec_call(call, Input::Nothing, buffer_len.into())
 }

@@ -5,7 +5,7 @@ use nimbos::abi::{Errno, MAX_SIGNAL, STATUS_SIGNAL, WNOHANG};
 use nimbos::layout::{USER_END, USER_START};
 use nimbos::user_memory::Access;
 
-use super::forward::{Leftover, Output};
+use super::forward::{Next, Request};
 use super::{Kernel, Outcome};
 use crate::arch::trap::UserContext;
 use crate::load::{Image, LoadError};
@@ -42,25 +42,39 @@ impl Kernel {
         Ok(())
     }
 
-    /// `fork()`: a process with a copy of the memory and of the thread that calls.
-    pub fn fork(&mut self, thread: ThreadNo) -> Result<i64, Errno> {
+    /// `fork()`: a process with a copy of the memory and of the thread that calls. It begins when the channel's server has
+    /// shared the files with it.
+    pub fn fork(&mut self, thread: ThreadNo) -> Result<Outcome, Errno> {
         let new_process = self.processes.find_free().ok_or(Errno::Again)?;
         let new_thread = self.threads.find_free().ok_or(Errno::Again)?;
-        let parent = &self.processes[self.threads[thread].process];
+        let parent_process = self.threads[thread].process;
+        let parent = &self.processes[parent_process];
         let space = parent.space().duplicate().map_err(|_| Errno::NoMemory)?;
         let space = PageBox::new(space).ok_or(Errno::NoMemory)?;
-        let mut child = Process::new(0, parent.id, parent.name);
-        child.space = Some(space);
         let mut context = self.threads[thread]
             .context()
             .duplicate()
             .ok_or(Errno::NoMemory)?;
         context.set_result(0);
         let id = self.new_id();
-        child.id = id;
+        let mut child = self.processes[parent_process].child(id);
+        child.space = Some(space);
         self.processes[new_process] = child;
-        self.add_thread(new_thread, id, new_process, context);
-        Ok(id.into())
+        if !self.is_known(parent_process) {
+            self.add_thread(new_thread, id, new_process, context);
+            return Ok(Outcome::Return(id.into()));
+        }
+        self.put_thread(new_thread, id, new_process, context);
+        self.threads[new_thread].state = State::Waiting(Wait::Birth);
+        let child = new_thread;
+        Ok(match self.forward(thread, Request::Fork { child, id }) {
+            // The server is gone, and all files with it.
+            Outcome::Return(_) => {
+                self.threads.make_ready(child);
+                Outcome::Return(id.into())
+            }
+            outcome => outcome,
+        })
     }
 
     /// `clone(stack)`: a thread of the same process.
@@ -101,6 +115,9 @@ impl Kernel {
         }
         let id = u32::try_from(pid as i32).map_err(|_| Errno::NoProcess)?;
         let process = self.processes.find_id(id).ok_or(Errno::NoProcess)?;
+        if self.processes[process].life == Life::Departed {
+            return Err(Errno::NoProcess);
+        }
         if signal == 0 {
             return Ok(Outcome::Return(0));
         }
@@ -178,18 +195,27 @@ impl Kernel {
                 return;
             }
             State::Ready => self.threads.remove_ready(thread),
-            State::Waiting(Wait::Token(_)) => self.threads.remove_token_waiter(thread),
-            State::Waiting(Wait::Reply { token, receipt }) => {
-                let leftover = match (receipt.output, &self.threads[thread].exec) {
-                    (Output::File, _) => Leftover::Result,
-                    (Output::Exec, Some(exec)) => exec.leftover(),
-                    _ => Leftover::Nothing,
-                };
-                self.orphan(token, leftover);
+            State::Waiting(Wait::Token(request)) => {
+                self.threads.remove_token_waiter(thread);
+                self.end_unborn(request.next());
             }
-            State::Waiting(Wait::Child { .. } | Wait::Sleep { .. } | Wait::Alone) => {}
+            State::Waiting(Wait::Reply { token, receipt }) => {
+                self.orphan(token);
+                self.end_unborn(receipt.next());
+            }
+            State::Waiting(Wait::Child { .. } | Wait::Sleep { .. } | Wait::Alone | Wait::Birth) => {
+            }
         }
         self.end_thread(thread);
+    }
+
+    /// Ends a process that waits to be born, because the one that forked it ends.
+    fn end_unborn(&mut self, next: Next) {
+        if let Next::Fork { child, id } = next
+            && self.is_unborn(child, id)
+        {
+            self.end_thread(child);
+        }
     }
 
     /// Ends a thread that does not run and is in no queue.
@@ -223,6 +249,7 @@ impl Kernel {
             self.end = Some(status);
             return;
         }
+        self.tell_end(number, status);
         let mut has_left_zombies = false;
         for child in self.processes.all_mut() {
             if child.parent == id {
@@ -261,7 +288,7 @@ impl Kernel {
     fn look_for_child(&mut self, process: ProcessNo, pid: i32) -> Child {
         let parent = self.processes[process].id;
         let is_wanted = |child: &Process| {
-            child.life != Life::Free
+            !matches!(child.life, Life::Free | Life::Departed)
                 && child.parent == parent
                 && (pid == ANY_CHILD || i64::from(child.id) == i64::from(pid))
         };
@@ -275,7 +302,7 @@ impl Kernel {
                     unreachable!("it was looked for");
                 };
                 let id = child.id;
-                child.clear();
+                child.depart();
                 Child::Ended { id, status }
             }
             None if self.processes.find(is_wanted).is_some() => Child::Alive,
@@ -296,9 +323,14 @@ impl Kernel {
     }
 
     fn add_thread(&mut self, number: ThreadNo, id: u32, process: ProcessNo, context: UserContext) {
+        self.put_thread(number, id, process, context);
+        self.threads.make_ready(number);
+    }
+
+    /// Adds a thread that is not ready yet.
+    fn put_thread(&mut self, number: ThreadNo, id: u32, process: ProcessNo, context: UserContext) {
         self.threads[number] = Thread::new(id, process, context);
         self.processes[process].threads += 1;
-        self.threads.make_ready(number);
     }
 
     /// Returns a number that no process and no thread has.

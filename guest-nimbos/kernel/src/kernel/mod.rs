@@ -56,6 +56,10 @@ pub struct Kernel {
     pub channel: Option<Channel>,
     /// Whose the tokens in the ring are.
     owners: Owners,
+    /// How much the channel's server is yet to be told.
+    notes: usize,
+    /// How many CPUs' UPID slots it has been told in this session.
+    slots_told: usize,
     /// The programs.
     archive: Option<&'static [u8]>,
     /// All processes.
@@ -150,7 +154,9 @@ impl Kernel {
             features: Features::NONE,
             clock: Clock::new(0, GUESSED_TSC_KHZ).expect("the guess is not 0"),
             channel: None,
-            owners: [Owner::Nobody; SLOTS],
+            owners: [Owner::Kernel; SLOTS],
+            notes: 0,
+            slots_told: 0,
             archive: None,
             processes: Processes::new(),
             threads: Threads::new(),
@@ -194,11 +200,6 @@ impl Kernel {
         &self.processes[self.threads[thread].process]
     }
 
-    /// Returns the length of a call's buffer, 0 without a channel.
-    pub fn buffer_len(&self) -> usize {
-        self.channel.as_ref().map_or(0, Channel::buffer_len)
-    }
-
     /// Returns the notifications received.
     pub fn received(&self) -> u64 {
         self.received
@@ -228,7 +229,7 @@ impl Kernel {
     fn shut_down(&mut self, cpu: &mut Cpu, status: i32) -> ! {
         if let Some(channel) = &mut self.channel {
             if channel.is_connected() {
-                channel.finish(Call::Exit { status }, || {
+                channel.finish(Call::End { status }, || {
                     cpu.rearm_after_wait();
                 });
             }
