@@ -119,6 +119,7 @@ pub enum CallError {
 
 impl Call {
     /// Returns the call as a request, about no process.
+    #[inline]
     pub fn encode(&self) -> Message {
         // Sign-extended, as a register holds it.
         let int = |value: i32| i64::from(value) as u64;

@@ -95,6 +95,7 @@ impl Client {
     }
 
     /// Takes a free token, and with it the right to its buffer.
+    #[inline]
     pub fn reserve(&mut self) -> Result<Token, Full> {
         self.free.take_any().ok_or(Full)
     }
@@ -103,6 +104,7 @@ impl Client {
     ///
     /// There is always room: a client has as many tokens as the queue has slots, and an honest server takes a
     /// request before it completes it. (What a dishonest one finds in the slots is its own business.)
+    #[inline]
     pub fn submit(&mut self, token: Token, message: &Message) -> Submitted {
         let number = token.number();
         self.mapping.write_request(
@@ -126,6 +128,7 @@ impl Client {
     ///
     /// After [`RingError::UnknownToken`] the completions behind it can still be polled; after
     /// [`RingError::Corrupt`] the ring is out of order and stays so.
+    #[inline]
     pub fn poll(&mut self) -> Result<Option<(Token, i64)>, RingError> {
         let (ours, theirs) = (
             self.completion_head,
@@ -176,21 +179,25 @@ impl Client {
     }
 
     /// Gives a token back, and with it the right to its buffer.
+    #[inline]
     pub fn release(&mut self, token: Token) {
         self.free.insert(token);
     }
 
     /// Returns the buffer of a token.
+    #[inline]
     pub fn buffer(&self, token: &Token) -> Buffer<'_> {
         self.mapping.buffer(token)
     }
 
     /// Returns the number of calls that wait for their completion.
+    #[inline]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
     /// Returns the layout.
+    #[inline]
     pub fn geometry(&self) -> Geometry {
         self.mapping.geometry()
     }

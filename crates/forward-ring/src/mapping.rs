@@ -73,6 +73,7 @@ impl Mapping {
         self.geometry
     }
 
+    #[inline]
     pub(crate) fn observe(&self, index: Index) -> u32 {
         self.index(index).load(Ordering::Acquire)
     }
@@ -81,6 +82,7 @@ impl Mapping {
     ///
     /// The two sides look at each other's index after they have published their own. The fences see to it that not both
     /// miss the other's: a producer that finds its item not taken yet knows that the consumer will look again.
+    #[inline]
     pub(crate) fn publish(&self, index: Index, value: u32) {
         self.index(index).store(value, Ordering::Release);
         fence(Ordering::SeqCst);
@@ -102,6 +104,7 @@ impl Mapping {
         }
     }
 
+    #[inline]
     pub(crate) fn write_request(&self, position: u32, request: &RequestSlot) {
         let slot = slot_offset(geometry::REQUESTS, geometry::REQUEST_LEN, position);
         let RequestSlot { token, message } = request;
@@ -113,6 +116,7 @@ impl Mapping {
         }
     }
 
+    #[inline]
     pub(crate) fn read_completion(&self, position: u32) -> CompletionSlot {
         let slot = slot_offset(geometry::COMPLETIONS, geometry::COMPLETION_LEN, position);
         CompletionSlot {
@@ -151,12 +155,14 @@ impl Mapping {
         unsafe { self.memory.u32_at(word as usize) }
     }
 
+    #[inline]
     fn index(&self, index: Index) -> &AtomicU32 {
         // SAFETY: the four offsets are aligned and in the control page, which every geometry has.
         unsafe { self.memory.u32_at(index as usize) }
     }
 
     /// Returns a word of a slot; `offset` is a multiple of 8 in the control page.
+    #[inline]
     fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(8) && offset < geometry::BUFFERS);
         // SAFETY: `slot_offset` and the fixed fields of a slot keep the offset aligned and in the control page, which
@@ -166,6 +172,7 @@ impl Mapping {
 }
 
 /// Returns the offset of the slot for a free-running index.
+#[inline]
 fn slot_offset(queue: usize, slot_len: usize, position: u32) -> usize {
     queue + (position as usize % SLOTS) * slot_len
 }

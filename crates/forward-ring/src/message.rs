@@ -18,6 +18,7 @@ pub struct Message {
 
 impl Message {
     /// Returns a request of the client itself, without process.
+    #[inline]
     pub fn new(opcode: u32, args: &[u64]) -> Self {
         let mut message = Self {
             opcode,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The co-kernel: guest-nimbos/kernel/src, interrupts.rs, kernel/schedule.rs and kernel/forward.rs.
+//! The co-kernel: guest-nimbos/kernel/src, interrupts.rs, kernel/schedule.rs and kernel/forward.
 
 use std::sync::Arc;
 

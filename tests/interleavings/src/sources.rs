@@ -39,7 +39,8 @@ const SERVE: &str = "guest-linux-shadow/shadow/src/serve.rs";
 const DOORBELL: &str = "hypervisor/src/doorbell.rs";
 const INTERRUPTS: &str = "guest-nimbos/kernel/src/interrupts.rs";
 const SCHEDULE: &str = "guest-nimbos/kernel/src/kernel/schedule.rs";
-const FORWARD: &str = "guest-nimbos/kernel/src/kernel/forward.rs";
+const FORWARD: &str = "guest-nimbos/kernel/src/kernel/forward/mod.rs";
+const SESSION: &str = "guest-nimbos/kernel/src/kernel/forward/session.rs";
 
 const MODELLED: [Modelled; 14] = [
     modelled(
@@ -71,7 +72,7 @@ const MODELLED: [Modelled; 14] = [
     modelled(SERVE, "serve", "linux.rs", "serve_waiting", 6),
     modelled(SCHEDULE, "idle", "nimbos.rs", "idle", 2),
     modelled(FORWARD, "drain", "nimbos.rs", "drain", 1),
-    modelled(FORWARD, "tick_channel", "nimbos.rs", "tick_channel", 3),
+    modelled(SESSION, "tick_channel", "nimbos.rs", "tick_channel", 3),
     modelled(INTERRUPTS, "handle", "nimbos.rs", "handle", 1),
     modelled(DOORBELL, "relay", "processor.rs", "senduipi_by_proxy", 2),
 ];

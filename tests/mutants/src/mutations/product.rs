@@ -105,18 +105,18 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         )],
     ),
     mutation(
-        "forward.rs: looks for the server after the ring",
+        "session.rs: looks for the server after the ring",
         DIFFERENT,
-        "guest-nimbos/kernel/src/kernel/forward.rs",
+        "guest-nimbos/kernel/src/kernel/forward/session.rs",
         &[
             (
                 "            if !channel.is_server_there() {\n                self.drain();\n",
                 "            if !channel.is_server_there() {\n",
             ),
             (
-                "        let has_waiters = self.threads.has_token_waiters();\n",
+                "        let is_wanted = self.threads.has_token_waiters();\n",
                 "        self.drain();
-        let has_waiters = self.threads.has_token_waiters();\n",
+        let is_wanted = self.threads.has_token_waiters();\n",
             ),
         ],
     ),

@@ -224,9 +224,6 @@ impl Kernel {
         let Some(channel) = &mut self.channel else {
             return Err(Errno::Io as i64);
         };
-        if let State::Running { cpu } = self.threads[thread].state {
-            message.reply_slot = cpu.into();
-        }
         message.process = self.processes[self.threads[thread].process].id;
         match channel.submit(token, &message) {
             Ok(()) => Ok(()),

@@ -35,7 +35,8 @@ impl Kernel {
         };
         if channel.is_connected() {
             if !channel.is_server_there() {
-                self.lose_server();
+                self.drain();
+                self.lose_calls();
             }
             return;
         }
@@ -70,9 +71,8 @@ impl Kernel {
         }
     }
 
-    /// The server is gone, or another one has come: takes what it has completed before, and ends the session.
-    fn lose_server(&mut self) {
-        self.drain();
+    /// The server is gone, or another one has come, and what it has completed before is taken: ends the session.
+    fn lose_calls(&mut self) {
         if let Some(channel) = self.channel.as_mut() {
             channel.drop_session(Failure::ServerGone);
         }
