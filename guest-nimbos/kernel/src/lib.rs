@@ -18,4 +18,5 @@ pub mod program;
 pub mod queue;
 pub mod reply;
 pub mod stack;
+pub mod symbols;
 pub mod user_memory;

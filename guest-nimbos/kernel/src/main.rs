@@ -24,6 +24,7 @@ use freestanding as _;
 mod console;
 
 mod arch;
+mod backtrace;
 mod boot;
 mod channel;
 mod interrupts;
@@ -38,7 +39,8 @@ mod user_space;
 
 use boot::Boot;
 
-/// Runs the kernel; [`arch::entry`] calls it once, on the boot CPU.
+/// Runs the kernel; [`arch::entry`] calls it once, on the boot CPU. A frame of its own: the tests of backtraces look for it.
+#[inline(never)]
 fn kernel_main(boot: Boot) -> ! {
     console::init(boot.console_port());
     say!(
@@ -46,5 +48,6 @@ fn kernel_main(boot: Boot) -> ! {
         env!("CARGO_PKG_VERSION"),
         boot.name()
     );
+    backtrace::init(&boot);
     kernel::run(kernel::start(&boot))
 }

@@ -19,6 +19,8 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use super::per_cpu::MAX_CPUS;
 use super::trap;
+use crate::backtrace;
+use nimbos::layout::PAGE_LEN;
 
 /// Code segment of programs.
 pub const USER_CODE: u16 = 0x23;
@@ -59,6 +61,13 @@ impl<const N: usize> Stack<N> {
     fn top(&self) -> VirtAddr {
         VirtAddr::from_ptr(self) + N as u64
     }
+
+    /// Lets backtraces read the stack but for its lowest bytes, which are not mapped.
+    fn announce(&'static self, rank: u8, unmapped: u64) {
+        let start = VirtAddr::from_ptr(self).as_u64() + unmapped;
+        // SAFETY: the stack is there for ever, and mapped but for those bytes.
+        unsafe { backtrace::add_stack(rank, start, self.top().as_u64()) };
+    }
 }
 
 /// The stacks of one CPU, in an order in which running over the end of the kernel's hits the page without mapping.
@@ -86,6 +95,14 @@ impl CpuStacks {
         }
     }
 
+    /// Lets backtraces read the stacks: those of traps lead to the kernel's, not the other way.
+    fn announce(&'static self) {
+        self.kernel.announce(backtrace::ORDINARY, PAGE_LEN);
+        for (stack, rank) in self.traps.iter().zip(backtrace::ORDINARY + 1..) {
+            stack.announce(rank, 0);
+        }
+    }
+
     /// Returns the address of the lowest page of the kernel's stack, which stays without mapping.
     pub fn guard_page(&self) -> u64 {
         VirtAddr::from_ptr(&self.kernel).as_u64()
@@ -101,6 +118,7 @@ struct Gates([u128; VECTORS]);
 /// # Panics
 /// If `cpu` is not below [`MAX_CPUS`].
 pub fn init(cpu: usize, stacks: &'static CpuStacks) {
+    stacks.announce();
     let task_state = TASK_STATES[cpu].call_once(|| {
         let mut state = TaskStateSegment::new();
         for place in [IST_ORDINARY, IST_NMI, IST_DOUBLE_FAULT] {
