@@ -61,6 +61,12 @@ impl Image {
             stack_pointer,
         })
     }
+
+    /// Remembers the program's file, which stays in memory, for the names of its functions.
+    pub fn with_file(mut self, file: &'static [u8]) -> Self {
+        self.space.set_file(file);
+        self
+    }
 }
 
 impl LoadError {

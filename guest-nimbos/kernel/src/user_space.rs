@@ -31,6 +31,8 @@ pub struct UserSpace {
     map: RegionMap<MAX_REGIONS>,
     /// Frames of the region with the same number.
     frames: [Option<Pages>; MAX_REGIONS],
+    /// The file that was loaded, where it stays in memory: for the names of its functions.
+    file: Option<&'static [u8]>,
 }
 
 impl UserSpace {
@@ -40,12 +42,14 @@ impl UserSpace {
             tables: AddressSpace::new()?,
             map: RegionMap::new(),
             frames: [const { None }; MAX_REGIONS],
+            file: None,
         })
     }
 
     /// Returns a user space with the same memory, copied.
     pub fn duplicate(&self) -> Result<Self, OutOfMemory> {
         let mut copy = Self::new()?;
+        copy.file = self.file;
         for (number, pages) in self.frames.iter().enumerate() {
             if let (Some(region), Some(pages)) = (self.map.get(number), pages) {
                 copy.insert(region, pages.duplicate().ok_or(OutOfMemory)?)?;
@@ -97,6 +101,28 @@ impl UserSpace {
     pub unsafe fn activate(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.tables.activate() };
+    }
+
+    /// Says from which file the program was loaded.
+    pub fn set_file(&mut self, file: &'static [u8]) {
+        self.file = Some(file);
+    }
+
+    /// Returns the file from which the program was loaded, where the kernel has it.
+    pub fn file(&self) -> Option<&'static [u8]> {
+        self.file
+    }
+
+    /// Returns the word at `address`, if the program may read it.
+    pub fn word(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        self.read(address, &mut word).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+
+    /// Tells whether the program may execute the byte at `address`.
+    pub fn is_code(&self, address: u64) -> bool {
+        self.map.is_code(address)
     }
 
     /// Checks that the program may access all `len` bytes at `address`.

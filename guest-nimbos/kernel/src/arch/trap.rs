@@ -183,6 +183,34 @@ impl UserContext {
         }
     }
 
+    /// Returns RBP.
+    pub fn frame_pointer(&self) -> u64 {
+        self.registers().rbp
+    }
+
+    /// Returns all general registers with their names.
+    pub fn named_registers(&self) -> [(&'static str, u64); 16] {
+        let registers = self.registers();
+        [
+            ("rax", registers.rax),
+            ("rbx", registers.rbx),
+            ("rcx", registers.rcx),
+            ("rdx", registers.rdx),
+            ("rsi", registers.rsi),
+            ("rdi", registers.rdi),
+            ("rbp", registers.rbp),
+            ("r8", registers.r8),
+            ("r9", registers.r9),
+            ("r10", registers.r10),
+            ("r11", registers.r11),
+            ("r12", registers.r12),
+            ("r13", registers.r13),
+            ("r14", registers.r14),
+            ("r15", registers.r15),
+            ("rflags", registers.rflags),
+        ]
+    }
+
     /// Runs the program until the next trap.
     ///
     /// # Safety

@@ -211,7 +211,7 @@ impl Kernel {
         let archive = self.archive.ok_or(Errno::NoEntry)?;
         let file = archive::find(archive, name).map_err(|error| LoadError::from(error).errno())?;
         let image = Image::load(file, exec.arguments()).map_err(|error| error.errno())?;
-        exec.image = Some(image);
+        exec.image = Some(image.with_file(file));
         self.threads[thread].exec = Some(exec);
         self.replace_program(thread);
         Ok(Outcome::Wait)

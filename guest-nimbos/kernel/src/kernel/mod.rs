@@ -182,7 +182,7 @@ impl Kernel {
         let arguments = init.arguments().map(str::as_bytes);
         let image = nimbos::archive::find(archive, init.name)
             .map_err(LoadError::from)
-            .and_then(|file| Image::load(file, arguments));
+            .and_then(|file| Ok(Image::load(file, arguments)?.with_file(file)));
         match image.and_then(|image| self.add_init(init.name, image)) {
             Ok(()) => {
                 say!("init is '{}'", init.name);

@@ -10,8 +10,9 @@ use spin::mutex::TicketMutexGuard;
 use super::{Cpu, Kernel, Outcome, lock};
 use crate::arch::cpu;
 use crate::arch::paging;
-use crate::arch::trap::{Exception, Trap};
-use crate::interrupts::{self, Event};
+use crate::arch::trap::Trap;
+use crate::fault_report;
+use crate::interrupts::Event;
 use crate::process::ProcessNo;
 use crate::syscall;
 use crate::thread::{State, ThreadNo};
@@ -122,9 +123,8 @@ impl Kernel {
     /// A program did what it may not: its process ends.
     #[cold]
     fn on_exception(&mut self, thread: ThreadNo) -> Outcome {
-        let exception = self.threads[thread].context().exception();
-        let process = self.threads[thread].process;
-        report(self.processes[process].id, &exception);
+        let process = &self.processes[self.threads[thread].process];
+        fault_report::print(process.id, self.threads[thread].context(), process.space());
         self.end_process_of(thread, STATUS_SIGNAL + SIGSEGV);
         Outcome::End
     }
@@ -154,24 +154,5 @@ impl Kernel {
             paging::activate_kernel();
             self.loaded = None;
         }
-    }
-}
-
-fn report(id: u32, exception: &Exception) {
-    let Exception {
-        vector,
-        error_code,
-        rip,
-        rsp,
-        address,
-    } = exception;
-    let name = interrupts::exception_name(*vector);
-    match address {
-        Some(address) => say!(
-            "process {id} killed: {name} at {address:#x}, error code {error_code:#x}, rip {rip:#x}, rsp {rsp:#x}"
-        ),
-        None => say!(
-            "process {id} killed: {name}, error code {error_code:#x}, rip {rip:#x}, rsp {rsp:#x}"
-        ),
     }
 }
