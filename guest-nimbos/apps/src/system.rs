@@ -288,7 +288,7 @@ pub fn map_with(len: usize, protection: u64) -> Result<*mut u8, Error> {
     Ok(core::ptr::with_exposed_provenance_mut(address as usize))
 }
 
-/// Gives back what [`map`] gave.
+/// Gives back what [`map`](fn@map) gave.
 ///
 /// # Safety
 /// Nobody uses the memory any more.
