@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `processor` | SENDUIPI, notification processing, interrupts on their way, HLT |
 //! | `linux` | the driver's `context.c` and `wait.c`, the scheduler's sleep and wake-up, the shadow process's loop |
+//! | `workers` | workers of the shadow process, and the driver's posts for them |
 //! | `nimbos` | the co-kernel's interrupt handler, idling and draining, around the real `Client::poll` |
 //! | `channel` | the shared memory, and items that show when they are torn |
 //!
@@ -31,3 +32,5 @@ mod processor;
 mod scenarios;
 #[cfg(test)]
 mod sources;
+#[cfg(all(test, loom))]
+mod workers;

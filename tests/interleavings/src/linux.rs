@@ -15,6 +15,7 @@ use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::channel::{Channel, End};
 use crate::processor::{self, Parking, SN, STOP, UINV, WAKEUP};
+use crate::workers::{DONE_VECTOR, Desks};
 
 const TASK_RUNNING: u32 = 0;
 const TASK_INTERRUPTIBLE: u32 = 1;
@@ -104,6 +105,10 @@ pub struct Shadow {
     pub delivered: u64,
     /// Whether completions are notified.
     replies: bool,
+    /// Where workers put results, if there are any.
+    desks: Option<Arc<Desks>>,
+    /// Results taken, a bit for each worker.
+    pub results: u32,
 }
 
 impl Shadow {
@@ -119,9 +124,17 @@ impl Shadow {
             served: 0,
             delivered: 0,
             replies,
+            desks: None,
+            results: 0,
         };
         shadow.context_load();
         shadow
+    }
+
+    /// Gives it workers.
+    pub fn with_workers(mut self, desks: &Arc<Desks>) -> Self {
+        self.desks = Some(Arc::clone(desks));
+        self
     }
 
     /// Ends, and with it [`wakeup_interrupts`].
@@ -129,20 +142,29 @@ impl Shadow {
         self.server.channel.machine.wakeup.raise(STOP);
     }
 
-    /// `serve` of serve.rs until `calls` are served: spins a little, looks into the ring, sleeps. `wakes_at` is the CPU
-    /// on which a sleep ends.
+    /// Serves until `calls` are served, asleep in between. `wakes_at` is the CPU on which a sleep ends.
     pub fn serve_waiting(&mut self, calls: u32, wakes_at: usize) {
-        while self.served < calls {
+        self.wait_until(|shadow| shadow.served >= calls, wakes_at);
+    }
+
+    /// The same until it has the results of these workers.
+    pub fn take_results_waiting(&mut self, workers: u32, wakes_at: usize) {
+        self.wait_until(|shadow| shadow.results & workers == workers, wakes_at);
+    }
+
+    /// `serve` of serve.rs: spins a little, looks for work, sleeps.
+    fn wait_until(&mut self, is_over: impl Fn(&Self) -> bool, wakes_at: usize) {
+        while !is_over(self) {
             // let unmasked = masked.unmask();
             self.unmask();
-            // spin(options);
+            // spin(options, patience);
             self.boundary();
             // masked = unmasked.mask();
             self.mask();
-            // if masked.service().drain(Server::MainThread) == 0
-            // && !handler::has_ended()
-            if self.drain() == 0 && self.served < calls {
-                // device.wait(RECHECK.as_micros() as u64)?;
+            // if !masked.service().attend()
+            // && !handler::wants_main_thread()
+            if self.attend() == 0 && !is_over(self) {
+                // device.wait(patience.as_micros() as u64)?;
                 self.wait(wakes_at);
             }
         }
@@ -152,6 +174,16 @@ impl Shadow {
     pub fn serve_spinning(&mut self, calls: u32) {
         while self.served < calls {
             self.spin();
+        }
+    }
+
+    /// Spins until it has the results of these workers.
+    pub fn take_results_spinning(&mut self, workers: u32) {
+        while self.results & workers != workers {
+            self.boundary();
+            if self.results & workers != workers {
+                self.server.channel.machine.uinv[self.cpu].wait_until_pending();
+            }
         }
     }
 
@@ -184,8 +216,14 @@ impl Shadow {
 
     /// Off this CPU and, later, onto CPU `cpu`.
     pub fn switch_to(&mut self, cpu: usize) {
+        self.switch_with(cpu, || {});
+    }
+
+    /// Off this CPU, where another thread does something, and, later, onto CPU `cpu`.
+    pub fn switch_with(&mut self, cpu: usize, other: impl FnOnce()) {
         self.context_unload();
         self.take_interrupts();
+        other();
         self.cpu = cpu;
         self.take_interrupts();
         self.context_load();
@@ -212,9 +250,31 @@ impl Shadow {
             self.uirr &= !(1 << vector);
             self.delivered |= 1 << vector;
             self.uif = false;
-            self.drain();
+            // if vector == u64::from(DONE_VECTOR)
+            if vector == u32::from(DONE_VECTOR) {
+                self.take_results();
+            } else {
+                self.drain();
+            }
             self.uif = true;
         }
+    }
+
+    /// `Service::attend`: returns how much there was to do.
+    fn attend(&mut self) -> usize {
+        // let mut work = self.take_results();
+        let work = self.take_results();
+        // work += self.drain(ring, counters::Server::MainThread);
+        work + self.drain()
+    }
+
+    /// `Service::take_results`.
+    fn take_results(&mut self) -> usize {
+        let Some(desks) = &self.desks else { return 0 };
+        let taken = desks.take_done();
+        assert_eq!(self.results & taken, 0, "a result came twice");
+        self.results |= taken;
+        taken.count_ones() as usize
     }
 
     /// `Service::drain`.

@@ -40,9 +40,12 @@ const DOORBELL: &str = "hypervisor/src/doorbell.rs";
 const INTERRUPTS: &str = "guest-nimbos/kernel/src/interrupts.rs";
 const SCHEDULE: &str = "guest-nimbos/kernel/src/kernel/schedule.rs";
 const FORWARD: &str = "guest-nimbos/kernel/src/kernel/forward/mod.rs";
-const SESSION: &str = "guest-nimbos/kernel/src/kernel/forward/session.rs";
+const NIMBOS_SESSION: &str = "guest-nimbos/kernel/src/kernel/forward/session.rs";
+const SERVICE: &str = "guest-linux-shadow/shadow/src/service/mod.rs";
+const SESSION: &str = "guest-linux-shadow/shadow/src/service/session.rs";
+const WORK: &str = "guest-linux-shadow/shadow/src/work/mod.rs";
 
-const MODELLED: [Modelled; 14] = [
+const MODELLED: [Modelled; 21] = [
     modelled(
         CONTEXT,
         "isthmus_context_load",
@@ -69,16 +72,23 @@ const MODELLED: [Modelled; 14] = [
         4,
     ),
     modelled(WAIT, "isthmus_wait", "linux.rs", "wait", 3),
-    modelled(SERVE, "serve", "linux.rs", "serve_waiting", 6),
     modelled(SCHEDULE, "idle", "nimbos.rs", "idle", 2),
     modelled(FORWARD, "drain", "nimbos.rs", "drain", 1),
-    modelled(SESSION, "tick_channel", "nimbos.rs", "tick_channel", 3),
+    modelled(NIMBOS_SESSION, "tick_channel", "nimbos.rs", "tick_channel", 3),
+    modelled(SERVE, "serve", "linux.rs", "wait_until", 6),
+    modelled(SERVICE, "on_notification", "linux.rs", "deliver", 1),
+    modelled(SESSION, "attend", "linux.rs", "attend", 2),
+    modelled(WORK, "work", "workers.rs", "work", 3),
+    modelled(WORK, "take_done", "workers.rs", "take_done", 2),
+    modelled(CONTEXT, "isthmus_post", "workers.rs", "post", 4),
+    modelled(CONTEXT, "set_upid", "workers.rs", "set_upid", 3),
+    modelled(CONTEXT, "isthmus_unbind", "workers.rs", "end", 2),
     modelled(INTERRUPTS, "handle", "nimbos.rs", "handle", 1),
     modelled(DOORBELL, "relay", "processor.rs", "senduipi_by_proxy", 2),
 ];
 
-/// Functions of the driver that change a UPID nobody posts to on purpose: before it is handed out, after it was given up.
-const UNMODELLED: [&str; 2] = ["isthmus_register_handler", "isthmus_unbind"];
+/// Functions of the driver that change a UPID nobody posts to on purpose: before it is handed out.
+const UNMODELLED: [&str; 1] = ["isthmus_register_handler"];
 
 #[test]
 fn the_models_have_the_steps_of_what_they_model() {

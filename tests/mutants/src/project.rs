@@ -11,13 +11,16 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::mutations::Mutation;
 
 /// What `interleavings` is made of and reads.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 14] = [
     "Cargo.lock",
     "crates/forward-ring",
     "crates/hv-abi",
     "crates/uintr",
     "guest-linux-shadow/driver",
     "guest-linux-shadow/shadow/src/serve.rs",
+    "guest-linux-shadow/shadow/src/service/mod.rs",
+    "guest-linux-shadow/shadow/src/service/session.rs",
+    "guest-linux-shadow/shadow/src/work/mod.rs",
     "guest-nimbos/kernel/src/arch/cpu.rs",
     "guest-nimbos/kernel/src/interrupts.rs",
     "guest-nimbos/kernel/src/kernel",

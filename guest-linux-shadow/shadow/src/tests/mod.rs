@@ -6,6 +6,7 @@ mod blocking;
 mod descriptors;
 mod files;
 mod hostile;
+mod memory;
 mod notifications;
 mod paths;
 mod processes;

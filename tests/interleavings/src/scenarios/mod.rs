@@ -6,6 +6,7 @@ mod kernel;
 mod linux;
 mod ring;
 mod session;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,6 +8,7 @@ const CHANNEL: &str = "tests/interleavings/src/channel.rs";
 const PROCESSOR: &str = "tests/interleavings/src/processor.rs";
 const NIMBOS: &str = "tests/interleavings/src/nimbos.rs";
 const LINUX: &str = "tests/interleavings/src/linux.rs";
+const WORKERS: &str = "tests/interleavings/src/workers.rs";
 
 /// Both sides, and the hypervisor between them.
 pub(super) const MUTATIONS: &[Mutation] = &[
@@ -303,13 +304,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "shadow: sleeps though the handler has seen the end",
         LOST,
         LINUX,
-        &[("self.drain() == 0 && self.served < calls", "self.drain() == 0")],
+        &[("self.attend() == 0 && !is_over(self)", "self.attend() == 0")],
     ),
     mutation(
         "shadow: does not look into the ring before it sleeps",
         Harmless("whatever came was posted too: the sleep ends at once. The look spares system calls"),
         LINUX,
-        &[("self.drain() == 0 && self.served < calls", "self.served < calls")],
+        &[("self.attend() == 0 && !is_over(self)", "!is_over(self)")],
     ),
     mutation(
         "shadow: notifies before it completes",
@@ -324,6 +325,45 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "        let channel = &self.channel;
         channel.machine.senduipi(&channel.client_upid, USER_VECTOR);
         let (number, _) = self.serve(request);\n",
+        )],
+    ),
+    mutation(
+        "worker: says that it is done before the result is there",
+        LOST,
+        WORKERS,
+        &[(
+            "if self.done.fetch_or(1 << token, Ordering::AcqRel) == 0 {",
+            "if self.done.fetch_or(1 << token, Ordering::Relaxed) == 0 {",
+        )],
+    ),
+    mutation(
+        "worker: leaves it to the other to wake the main thread",
+        LOST,
+        WORKERS,
+        &[("Ordering::AcqRel) == 0 {", "Ordering::AcqRel) != 0 {")],
+    ),
+    mutation(
+        "main thread: forgets results that come while it takes others",
+        LOST,
+        WORKERS,
+        &[(
+            "            _ => self.done.swap(0, Ordering::AcqRel),\n        };",
+            "            some => {
+                self.done.store(0, Ordering::Release);
+                some
+            }
+        };",
+        )],
+    ),
+    mutation(
+        "driver, post: looks for the UPID without the lock",
+        LOST,
+        WORKERS,
+        &[(
+            "        let is_bound = self.0.lock().unwrap();
+        // if (ctx->upid)",
+            "        let is_bound = Box::new(*self.0.lock().unwrap());
+        // if (ctx->upid)",
         )],
     ),
 ];

@@ -374,10 +374,31 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         ],
     ),
     mutation(
+        "context.c: posts without the lock",
+        DIFFERENT,
+        "guest-linux-shadow/driver/context.c",
+        &[(
+            "	raw_spin_lock(&lock);\n	if (ctx->upid)\n",
+            "	if (ctx->upid)\n",
+        )],
+    ),
+    mutation(
+        "work/mod.rs: workers say that they are done before they put the result",
+        DIFFERENT,
+        "guest-linux-shadow/shadow/src/work/mod.rs",
+        &[
+            ("            desk.put(outcome);\n", ""),
+            (
+                "                (self.wake)();\n            }\n",
+                "                (self.wake)();\n            }\n            desk.put(outcome);\n",
+            ),
+        ],
+    ),
+    mutation(
         "serve.rs: sleeps though the handler has seen the end",
         DIFFERENT,
         "guest-linux-shadow/shadow/src/serve.rs",
-        &[("\n            && !handler::has_ended()\n", "\n")],
+        &[("\n            && !handler::wants_main_thread()\n", "\n")],
     ),
     mutation(
         "interrupts.rs: does not make the UPID ready",
