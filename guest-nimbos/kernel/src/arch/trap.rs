@@ -22,7 +22,7 @@ use x86_64::registers::control::Cr2;
 use super::descriptors::{USER_CODE, USER_DATA};
 use super::kernel_exception;
 use super::per_cpu::EntryArea;
-use super::xstate::{self, DEFAULT_MXCSR, MODE};
+use super::xstate::{self, DEFAULT_MXCSR, HAS_XSAVEOPT};
 use crate::memory::Pages;
 
 /// `event` after a system call; below are vectors.
@@ -296,12 +296,9 @@ unsafe extern "C" fn enter_user(registers: *mut Registers) {
         "push r15",
         "mov gs:[{kernel_rsp}], rsp",
         "mov gs:[{registers}], rdi",
-        "cmp byte ptr [rip + {mode}], {fxsave}",
-        "je 3f",
         "mov eax, -1",
         "mov edx, -1",
         "xrstor64 [rdi + {xstate}]",
-        "2:",
         "mov rax, [rdi + {rax}]",
         "mov rbx, [rdi + {rbx}]",
         "mov rdx, [rdi + {rdx}]",
@@ -315,17 +312,14 @@ unsafe extern "C" fn enter_user(registers: *mut Registers) {
         "mov r14, [rdi + {r14}]",
         "mov r15, [rdi + {r15}]",
         "cmp qword ptr [rdi + {event}], {system_call}",
-        "jne 4f",
+        "jne 2f",
         "mov rcx, [rdi + {rip}]",
         "mov r11, [rdi + {rflags}]",
         "mov rsp, [rdi + {rsp}]",
         "mov rdi, [rdi + {rdi}]",
         "swapgs",
         "sysretq",
-        "3:",
-        "fxrstor64 [rdi + {xstate}]",
-        "jmp 2b",
-        "4:",
+        "2:",
         "push {user_data}",
         "push [rdi + {rsp}]",
         "push [rdi + {rflags}]",
@@ -338,8 +332,6 @@ unsafe extern "C" fn enter_user(registers: *mut Registers) {
         "iretq",
         kernel_rsp = const offset_of!(EntryArea, kernel_rsp),
         registers = const offset_of!(EntryArea, registers),
-        mode = sym MODE,
-        fxsave = const xstate::FXSAVE,
         xstate = const XSTATE_OFFSET,
         system_call = const SYSTEM_CALL,
         user_data = const USER_DATA,
@@ -401,10 +393,10 @@ global_asm!(
     "mov [rax + {r14}], r14",
     "mov [rax + {r15}], r15",
     "mov rdi, rax",
-    "cmp byte ptr [rip + {mode}], {xsave}",
-    "jae 3f",
     "mov eax, -1",
     "mov edx, -1",
+    "cmp byte ptr [rip + {has_xsaveopt}], 0",
+    "je 3f",
     "xsaveopt64 [rdi + {xstate}]",
     "2:",
     "ldmxcsr [rip + {mxcsr}]",
@@ -417,13 +409,7 @@ global_asm!(
     "pop rbx",
     "ret",
     "3:",
-    "ja 4f",
-    "mov eax, -1",
-    "mov edx, -1",
     "xsave64 [rdi + {xstate}]",
-    "jmp 2b",
-    "4:",
-    "fxsave64 [rdi + {xstate}]",
     "jmp 2b",
     ".balign 16",
     "trap_common:",
@@ -460,8 +446,7 @@ global_asm!(
     kernel_exception = sym kernel_exception::entry,
     no_interrupts = const !(1 << 9),
     kernel_flags = const KERNEL_FLAGS,
-    mode = sym MODE,
-    xsave = const xstate::XSAVE,
+    has_xsaveopt = sym HAS_XSAVEOPT,
     xstate = const XSTATE_OFFSET,
     mxcsr = sym DEFAULT_MXCSR,
     rax = const offset_of!(Registers, rax),
@@ -489,5 +474,3 @@ global_asm!(
 const _: () = assert!(size_of::<Registers>() <= XSTATE_OFFSET);
 // XSAVE wants its area aligned to 64.
 const _: () = assert!(XSTATE_OFFSET.is_multiple_of(64));
-// `trap_save` tells the three apart by one comparison.
-const _: () = assert!(xstate::XSAVEOPT < xstate::XSAVE && xstate::XSAVE < xstate::FXSAVE);

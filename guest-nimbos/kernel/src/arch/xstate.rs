@@ -2,46 +2,38 @@
 //! Extended state of programs: x87, SSE, AVX and whatever else of XCR0 the processor offers the cell.
 //!
 //! The kernel's own compiled code uses XMM registers, so a program's are saved whenever it leaves user mode: by XSAVEOPT, which
-//! writes only what has changed since it was loaded; by XSAVE or FXSAVE where the processor has no better.
+//! writes only what has changed since it was loaded, or by XSAVE.
 //! (SDM 1, "Managing State Using the XSAVE Feature Set")
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
-/// Value of [`MODE`]: XSAVEOPT and XRSTOR.
-pub const XSAVEOPT: u8 = 0;
-/// Value of [`MODE`]: XSAVE and XRSTOR.
-pub const XSAVE: u8 = 1;
-/// Value of [`MODE`]: FXSAVE and FXRSTOR.
-pub const FXSAVE: u8 = 2;
-
-/// By which instructions state is saved and loaded; the same for all CPUs.
-pub static MODE: AtomicU8 = AtomicU8::new(FXSAVE);
+/// Whether the processors have XSAVEOPT.
+pub static HAS_XSAVEOPT: AtomicBool = AtomicBool::new(false);
 /// Bytes of an area.
-static AREA_LEN: AtomicU32 = AtomicU32::new(FXSAVE_LEN);
+static AREA_LEN: AtomicU32 = AtomicU32::new(0);
 
 /// MXCSR of kernel code and of new programs: all exceptions masked, round to nearest.
 pub static DEFAULT_MXCSR: u32 = 0x1f80;
-const DEFAULT_X87_CONTROL: u16 = 0x37f;
-const X87_CONTROL_OFFSET: usize = 0;
 const MXCSR_OFFSET: usize = 24;
 
-const FXSAVE_LEN: u32 = 512;
 const CPUID_1_ECX_XSAVE: u32 = 1 << 26;
 const CPUID_D_1_EAX_XSAVEOPT: u32 = 1;
 const XSTATE_LEAF: u32 = 0xd;
 
 /// Enables all state components of XCR0 that the processor offers on this CPU, and takes down how large they are.
+///
+/// # Panics
+/// If the processor has no XSAVE. (The hypervisor needs it too.)
 pub fn init() {
-    if __cpuid(1).ecx & CPUID_1_ECX_XSAVE == 0 {
-        return;
-    }
+    let has_xsave = __cpuid(1).ecx & CPUID_1_ECX_XSAVE != 0;
+    assert!(has_xsave, "the processor has no XSAVE");
     let offered = __cpuid_count(XSTATE_LEAF, 0);
     // SAFETY: the processor has XSAVE. XCR0 may have every component that CPUID offers; this kernel uses none beyond SSE, and no
-    // program runs yet.
+    // program runs yet on this CPU.
     unsafe {
         Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
         asm!("xsetbv", in("ecx") 0, in("eax") offered.eax, in("edx") offered.edx,
@@ -50,7 +42,7 @@ pub fn init() {
     // For the components that are enabled now.
     AREA_LEN.store(__cpuid_count(XSTATE_LEAF, 0).ebx, Ordering::Relaxed);
     let has_opt = __cpuid_count(XSTATE_LEAF, 1).eax & CPUID_D_1_EAX_XSAVEOPT != 0;
-    MODE.store(if has_opt { XSAVEOPT } else { XSAVE }, Ordering::Relaxed);
+    HAS_XSAVEOPT.store(has_opt, Ordering::Relaxed);
 }
 
 /// Returns the length of an area in bytes; it is aligned to 64.
@@ -64,8 +56,7 @@ pub fn area_len() -> usize {
 /// If it is shorter than [`area_len`].
 pub fn reset(area: &mut [u8]) {
     let area = &mut area[..area_len()];
-    // XSTATE_BV = 0: the initial state of every component. MXCSR is loaded from its place all the same, and FXRSTOR loads all.
+    // XSTATE_BV = 0: the initial state of every component. MXCSR is loaded from its place all the same.
     area.fill(0);
-    area[X87_CONTROL_OFFSET..][..2].copy_from_slice(&DEFAULT_X87_CONTROL.to_le_bytes());
     area[MXCSR_OFFSET..][..4].copy_from_slice(&DEFAULT_MXCSR.to_le_bytes());
 }

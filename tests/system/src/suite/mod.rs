@@ -74,6 +74,10 @@ pub const TESTS: &[Test] = &[
         load::filtered_logged,
     ),
     Test::new("nimbos: usertests", nimbos::usertests),
+    Test::new(
+        "nimbos: usertests without XSAVEOPT",
+        nimbos::usertests_without_xsaveopt,
+    ),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: filtered doorbell", demo::filtered),

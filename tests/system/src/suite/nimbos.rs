@@ -15,10 +15,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// All tests of the kernel's calls, on one CPU.
 pub fn usertests(trial: &Trial) -> Result<()> {
-    run(trial, Mode::X2apic, &[0])
+    run(trial, Mode::X2apic, &[0], &[])
 }
 
-fn run(trial: &Trial, mode: Mode, cpus: &[u32]) -> Result<()> {
+/// The same with a processor that has XSAVE alone.
+pub fn usertests_without_xsaveopt(trial: &Trial) -> Result<()> {
+    run(trial, Mode::X2apic, &[0], &["xsaveopt"])
+}
+
+fn run(trial: &Trial, mode: Mode, cpus: &[u32], without: &[&str]) -> Result<()> {
     let memory =
         format!("[{{ base = 0x3080_0000, size = \"{MEMORY}\", guest = {GUEST_BASE:#x} }}]");
     let more = "initrd = \"nimbos-apps\"\ncmdline = \"init=usertests\"";
@@ -31,6 +36,7 @@ fn run(trial: &Trial, mode: Mode, cpus: &[u32]) -> Result<()> {
         .module("nimbos-apps", &programs.nimbos_apps)
         .cpus(count);
     scenario.spec.time_limit = TIME_LIMIT;
+    scenario.spec.exclude_features = without.iter().map(|&name| name.to_owned()).collect();
     let seen = scenario.boot_until(&[Wanted::line("a", "init exited with status")])?;
     let verdict = seen.find("a", "usertests: ")?;
     let passed: usize = verdict
