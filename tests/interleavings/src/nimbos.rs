@@ -63,7 +63,7 @@ impl Nimbos {
     /// `Kernel::tick_channel`.
     fn tick_channel(&mut self) -> Result<(), WaitError> {
         // !channel.is_server_there()
-        if !self.client.channel.is_server_ready() {
+        if !self.client.channel.is_server_ready() || self.client.is_server_new() {
             // self.drain();
             self.drain();
             // self.lose_calls();
