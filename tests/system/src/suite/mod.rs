@@ -6,6 +6,7 @@ mod backtraces;
 mod boot;
 mod conformance;
 mod demo;
+mod forward;
 mod guests;
 mod hostile;
 mod hostile_channel;
@@ -68,6 +69,10 @@ pub const TESTS: &[Test] = &[
         "regress: Linux and NimbOS under load, long, filtered",
         load::long_filtered,
     ),
+    Test::long(
+        "forward: the server is killed a thousand times",
+        forward::thousand_kills,
+    ),
     Test::new("regress: Linux and NimbOS under load", load::direct),
     Test::new(
         "regress: Linux and NimbOS under load, filtered, logged",
@@ -78,6 +83,8 @@ pub const TESTS: &[Test] = &[
         "nimbos: usertests without XSAVEOPT",
         nimbos::usertests_without_xsaveopt,
     ),
+    Test::new("forward: all calls", forward::all_calls),
+    Test::new("forward: the server is killed", forward::kills),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: filtered doorbell", demo::filtered),

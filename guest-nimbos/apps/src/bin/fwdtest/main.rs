@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tests of forwarded calls, from a program: `fwdtest [NAME...]`, all tests without names. Each call with good and bad
+//! arguments, files of processes, calls that wait. `fwdtest storm rounds=N` is about servers that die.
+//!
+//! Prints `ok NAME` or `FAIL NAME: what: value` for each on the cell's console, and `fwdtest: N passed, N failed`. Some tests leave
+//! files that whoever runs the Linux cell can look at.
+#![no_std]
+#![no_main]
+
+mod blocking;
+mod check;
+mod descriptors;
+mod files;
+mod linux;
+mod paths;
+mod processes;
+mod sockets;
+mod storm;
+
+use freestanding as _;
+use nimbos_apps::{Arguments, entry, eprint};
+
+use check::{Check, Failure};
+
+entry!(main);
+
+/// A test: its name, and what it does.
+type Test = (&'static str, fn() -> Check);
+
+fn main(arguments: Arguments) -> i32 {
+    if let Some(status) = processes::help(arguments) {
+        return status;
+    }
+    if arguments.get(1) == Some("storm") {
+        let rounds = arguments
+            .get(2)
+            .and_then(|word| word.strip_prefix("rounds="));
+        return match rounds.map(str::parse) {
+            Some(Ok(rounds)) => storm::run(rounds),
+            _ => {
+                eprint!("storm: rounds=N, please\n");
+                2
+            }
+        };
+    }
+    let is_wanted = |name: &str| {
+        arguments.count() < 2 || (1..arguments.count()).any(|i| arguments.get(i) == Some(name))
+    };
+    let (mut passed, mut failed) = (0, 0);
+    let all = [
+        files::TESTS,
+        paths::TESTS,
+        descriptors::TESTS,
+        processes::TESTS,
+        sockets::TESTS,
+        blocking::TESTS,
+    ];
+    for &(name, test) in all.iter().flat_map(|tests| tests.iter()) {
+        if !is_wanted(name) {
+            continue;
+        }
+        match test() {
+            Ok(()) => {
+                passed += 1;
+                eprint!("ok {name}\n");
+            }
+            Err(Failure { what, value }) => {
+                failed += 1;
+                eprint!("FAIL {name}: {what}: {value}\n");
+            }
+        }
+    }
+    eprint!("fwdtest: {passed} passed, {failed} failed\n");
+    i32::from(failed != 0 || passed == 0)
+}
