@@ -55,6 +55,8 @@ pub struct Channel {
     waited: u64,
     /// Whether a session is over whose calls have not got their error yet.
     has_lost_session: bool,
+    /// Whether a session is over: from then on calls wait for the next one for a limited time.
+    had_server: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,7 @@ impl Channel {
             session: 0,
             waited: 0,
             has_lost_session: false,
+            had_server: false,
         })
     }
 
@@ -245,10 +248,16 @@ impl Channel {
         self.region.is_server_ready() && !self.client.is_server_new()
     }
 
+    /// Tells whether there was a session and a server is there for another one, which is yet to begin.
+    pub fn is_about_to_connect(&self) -> bool {
+        let is_on_the_way = !matches!(self.state, State::Connected | State::Spoilt | State::Closed);
+        is_on_the_way && self.had_server && self.region.is_server_ready()
+    }
+
     /// What the timer has to do while there is no session: goes on with connecting if a call is wanted, or once there was a
     /// session. Returns whether the calls that wait have waited long enough.
     pub fn tick(&mut self, is_wanted: bool) -> bool {
-        if is_wanted || self.session != 0 {
+        if is_wanted || self.had_server {
             self.connect();
         }
         if !is_wanted || self.is_connected() || self.is_closed() {
@@ -256,11 +265,11 @@ impl Channel {
             return false;
         }
         self.waited += 1;
-        if self.session == 0 && self.waited.is_multiple_of(PROGRESS_TICKS) {
+        if !self.had_server && self.waited.is_multiple_of(PROGRESS_TICKS) {
             let seconds = self.waited / u64::from(TICKS_PER_SECOND);
             say!("channel '{}': no server for {seconds} s", self.name);
         }
-        self.session != 0 && self.waited >= PATIENCE_TICKS
+        self.had_server && self.waited >= PATIENCE_TICKS
     }
 
     /// Goes on with connecting. Until the server has answered UintrInit, both sides poll.
@@ -322,7 +331,7 @@ impl Channel {
     pub fn drop_session(&mut self, failure: Failure) -> Errno {
         if self.is_connected() || self.state == State::Registering {
             say!("channel '{}': session over: {failure}", self.name);
-            self.has_lost_session = self.is_connected();
+            (self.has_lost_session, self.had_server) = (true, true);
             self.state = match failure {
                 Failure::ServerGone => State::Waiting,
                 // A server that does so in the middle may do better from the beginning.

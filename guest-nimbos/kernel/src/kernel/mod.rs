@@ -41,6 +41,8 @@ use forward::{Owner, Owners};
 const NOT_STARTED: i32 = 127;
 /// Frequency of the time-stamp counter when the hypervisor does not know it.
 const GUESSED_TSC_KHZ: u32 = 1_000_000;
+/// Interrupts for which a kernel that ends waits for a session with a new server.
+const PATIENCE_AT_END: u32 = TICKS_PER_SECOND;
 /// Number of the CPU on which the cell starts.
 const BOOT_CPU: usize = 0;
 
@@ -227,6 +229,18 @@ impl Kernel {
 
     /// Init has ended: tells the channel's server that there is nothing more to do for it, and stops.
     fn shut_down(&mut self, cpu: &mut Cpu, status: i32) -> ! {
+        // A server that has just come waits for a client.
+        let mut ticks = 0;
+        while ticks < PATIENCE_AT_END
+            && self
+                .channel
+                .as_ref()
+                .is_some_and(Channel::is_about_to_connect)
+        {
+            cpu.rearm_after_wait();
+            self.tick_channel();
+            ticks += 1;
+        }
         if let Some(channel) = &mut self.channel {
             if channel.is_connected() {
                 channel.finish(Call::End { status }, || {

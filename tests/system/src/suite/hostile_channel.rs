@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hostile ends of a channel: a server against NimbOS, a client against the shadow process of a Linux cell. The other end
-//! closes the channel or answers with an error, and lives on.
+//! ends the session or answers with an error, and lives on.
 
 use std::time::Duration;
 
@@ -27,16 +27,8 @@ const SERVERS: [(&str, &str, Option<&str>); 13] = [
         Some("index 0x3e8 does not go with ours"),
     ),
     ("unknown-token", "filtered", Some("token 0x")),
-    (
-        "large-result",
-        "filtered",
-        Some("the server returned 0x7fffffffffffffff"),
-    ),
-    (
-        "least-result",
-        "direct",
-        Some("the server returned 0x8000000000000000"),
-    ),
+    ("large-result", "filtered", None),
+    ("least-result", "direct", None),
     ("gone", "filtered", Some("the server is gone")),
     ("twice", "filtered", None),
     (
@@ -90,7 +82,7 @@ fn serve(trial: &Trial, servers: &[(&str, &str, Option<&str>)]) -> Result<()> {
         let line = seen.find(slot.name(), "init exited with status")?;
         ensure!(!line.ends_with("status 0"), "{how}: {line}");
         if let Some(says) = says {
-            let line = seen.find(slot.name(), "is closed: ")?;
+            let line = seen.find(slot.name(), "session over: ")?;
             ensure!(line.contains(says), "{how}: {line}");
         }
     }

@@ -63,6 +63,8 @@ impl Kernel {
         };
         if channel.is_closed() {
             self.fail_waiting();
+        } else if channel.has_lost_session() {
+            self.end_session();
         } else if channel.is_connected() {
             // The boot CPU's slot is known already.
             self.slots_told = 1;

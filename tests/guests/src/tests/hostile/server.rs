@@ -4,9 +4,12 @@
 use core::sync::atomic::Ordering;
 
 use forward_ring::opcode;
+use spin::Once;
+use uintr::UittEntry;
 
 use super::super::Failure;
 use crate::arch::cpu;
+use crate::arch::uintr as user_interrupts;
 use crate::boot::Boot;
 use crate::channel::{Channel, Side};
 use crate::ring::{Index, Ring, Session};
@@ -21,11 +24,18 @@ const PATIENCE_MS: u64 = 20_000;
 /// What `accepts-late` takes.
 const LATE_MS: u64 = 500;
 
+/// The client's first UPID slot, user vector 0.
+static UITT: Once<[UittEntry; 1]> = Once::new();
+
 /// Serves for good.
 pub fn run(boot: &Boot) -> Result<(), Failure> {
     let how = boot.options().text("how")?;
     let channel = Channel::first(boot).ok_or(Failure::NoChannel)?;
     let ring = Ring::new(channel);
+    user_interrupts::send_through(UITT.call_once(|| {
+        let upid = (&raw const *channel.upid(Side::Peer, 0)).addr() as u64;
+        [UittEntry::new(upid, 0).unwrap_or(UittEntry::INVALID)]
+    }));
     channel
         .raw_upid(Side::Own, 0)
         .control
@@ -85,6 +95,12 @@ fn answer_init(ring: &Ring, channel: &Channel, how: &str, token: u32) {
     }
 }
 
+/// Completes a call and notifies the client.
+fn complete(ring: &Ring, token: u32, result: i64) {
+    ring.complete(token, result);
+    user_interrupts::send(0);
+}
+
 fn break_rules(
     boot: &Boot,
     ring: &Ring,
@@ -93,13 +109,13 @@ fn break_rules(
     token: u32,
 ) -> Result<(), Failure> {
     match how {
-        "unknown-token" => ring.complete(token + 77, 0),
-        "large-result" => ring.complete(token, i64::MAX),
-        "least-result" => ring.complete(token, i64::MIN),
+        "unknown-token" => complete(ring, token + 77, 0),
+        "large-result" => complete(ring, token, i64::MAX),
+        "least-result" => complete(ring, token, i64::MIN),
         "gone" | "accepts-late" | "accepts-unasked" => channel.set_ready(false),
         "twice" => {
             ring.complete(token, 1);
-            ring.complete(token, 1);
+            complete(ring, token, 1);
         }
         // It says that it is another one, and the next call is that one's.
         "begins-anew" => ring.announce(),
