@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Cargo merges the features of what it builds in one call: programs without std are built apart from the rest.
 FREESTANDING = -p isthmus-hypervisor -p nimbos -p nimbos-apps -p test-guests -p uintr-conformance
+# What only they are built with: frame pointers.
+FLAGS = --config crates/freestanding-link/cargo-flags.toml
 HOST = $(subst -p,--exclude,$(FREESTANDING))
 LAB = $(CARGO) run --release -p isthmus-lab --
 # The model checker's atomics instead of the processor's; a folder of its own, or everything would be built anew.
@@ -48,14 +50,14 @@ test-emulator: prerequisites ## Tests that boot the emulated machine
 fuzz: prerequisites ## Random input for everything that reads hostile bytes, FUZZ_CASES for each test
 	@echo "fuzz: $(FUZZ_CASES) cases for each test; what fails stays in proptest-regressions and is run first from then on"
 	$(FUZZ) -p isthmus-hypervisor -p nimbos --lib fuzz::
-	$(FUZZ) -p cell-config -p cell-config-toml -p forward-ring -p hv-abi --test fuzz
+	$(FUZZ) -p backtrace -p cell-config -p cell-config-toml -p forward-ring -p hv-abi --test fuzz
 
 conformance: prerequisites ## All conformance cases of user interrupts, and the long tests around them
 	@$(LAB) setup
 	$(CARGO) run --release -p system-tests --bin conformance --
 
 build: prerequisites ## Build everything that runs freestanding
-	$(CARGO) build --release $(FREESTANDING)
+	$(CARGO) build --release $(FLAGS) $(FREESTANDING)
 
 clean: ## Remove everything that was built or downloaded
 	rm -rf target

@@ -54,7 +54,7 @@ boot_entry64:
     leaq boot_stack_top(%rip), %rsp
     movl %esi, %edi
     movl %ebp, %esi
-    xorl %ebp, %ebp
+    xorl %ebp, %ebp                         # backtraces end here
     call isthmus_main
 2:  hlt
     jmp 2b
@@ -90,10 +90,9 @@ boot_ap_entry64:
     movw %ax, %ss
     movq boot_ap_stack(%rip), %rsp
     movq boot_ap_argument(%rip), %rdi
-    xorl %ebp, %ebp
-    call *boot_ap_rust(%rip)
-3:  hlt
-    jmp 3b
+    xorl %ebp, %ebp                         # backtraces end here: no frame, no return address
+    pushq $0
+    jmpq *boot_ap_rust(%rip)
 .balign 8
 boot_ap_gdt:
     .quad 0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF
@@ -129,5 +128,8 @@ boot_pdpt:
 .balign 4096
 boot_pd:
     .skip 16384
+.global boot_stack_start
+boot_stack_start:
     .skip 262144
+.global boot_stack_top
 boot_stack_top:

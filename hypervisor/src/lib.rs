@@ -19,7 +19,7 @@
 //! exits take is that of an [`ioapic`].
 //!
 //! # Where unsafe is
-//! `arch`, `vmx`, `memory`, `cpu`, `boot`. `cell` and `exit` decide, and contain none.
+//! `arch`, `vmx`, `memory`, `cpu`, `boot`, `panic`, `backtrace`. `cell` and `exit` decide, and contain none.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -27,6 +27,7 @@ extern crate alloc;
 pub mod acpi;
 pub mod address;
 pub mod arch;
+pub mod backtrace;
 pub mod boot;
 pub mod cell;
 pub mod cpu;

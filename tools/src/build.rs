@@ -13,6 +13,8 @@ use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
 const NIMBOS_PROGRAMS: [&str; 3] = ["hello", "demo", "stress"];
+/// Flags of all freestanding code, from the root of the sources.
+const FREESTANDING_FLAGS: &str = "crates/freestanding-link/cargo-flags.toml";
 /// The only target there is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -27,10 +29,11 @@ pub struct Freestanding {
     pub nimbos_apps: PathBuf,
 }
 
-/// Builds `packages` in release mode and returns the folder of their binaries. Cargo's own words go to standard error.
+/// Builds freestanding `packages` in release mode and returns the folder of their binaries. Cargo's own words go to standard error.
 pub fn packages(lab: &Lab, packages: &[&str]) -> Result<PathBuf> {
     let target_dir = target_dir(lab);
     let mut cargo = cargo(lab, &target_dir);
+    cargo.args(["--config", FREESTANDING_FLAGS]);
     cargo.args(packages.iter().flat_map(|package| ["-p", package]));
     inherit(cargo)?;
     Ok(target_dir.join("release"))
@@ -43,7 +46,7 @@ pub fn freestanding(lab: &Lab) -> Result<Freestanding> {
     let mut archive = Initramfs::default();
     for program in NIMBOS_PROGRAMS {
         let stripped = lab.image_path("nimbos-apps").join(program);
-        strip(&folder.join(program), &stripped)?;
+        strip_debug(&folder.join(program), &stripped)?;
         archive = archive.copy(program, 0o755, &stripped)?;
     }
     let nimbos_apps = lab.image_path("nimbos-apps.cpio");
@@ -96,6 +99,12 @@ fn inherit(mut cargo: Command) -> Result<()> {
     let status = cargo.status().context("cannot start cargo")?;
     ensure!(status.success(), "cargo failed ({status}), see above");
     Ok(())
+}
+
+/// Leaves the debug information out, and the symbols in: backtraces need them.
+fn strip_debug(from: &Path, to: &Path) -> Result<()> {
+    layout::make_parent(to)?;
+    run(Command::new("strip").arg("-g").arg("-o").arg(to).arg(from))
 }
 
 fn strip(from: &Path, to: &Path) -> Result<()> {

@@ -43,6 +43,12 @@ pub fn print(
 ) {
     let mut walk = Walk::new(start, memory);
     for (number, frame) in walk.by_ref().enumerate() {
+        // Labels of data have no size either, and would be the names of all that follows.
+        let symbols = if memory.is_code(frame.address) {
+            symbols
+        } else {
+            Symbols::NONE
+        };
         line(format_args!("#{number} {}", Place::new(frame, symbols)));
     }
     let end = walk.end();

@@ -2,7 +2,8 @@
 //! The chain of frame pointers.
 //!
 //! A function of code that was compiled with frame pointers begins with PUSH RBP and MOV RBP, RSP: RBP then names two
-//! words, the caller's RBP and the return address. The outermost function finds 0 in RBP.
+//! words, the caller's RBP and the return address. The outermost function finds 0 in RBP, and perhaps, if it was jumped to,
+//! 0 as its return address too.
 
 use core::fmt;
 
@@ -144,6 +145,9 @@ impl<'a, M: Memory> Walk<'a, M> {
         };
         if !is_outward {
             return Err(bad);
+        }
+        if (saved, address) == (0, 0) {
+            return Err(End::Outermost);
         }
         if !self.memory.is_code(address) {
             return Err(End::BadReturn { address });

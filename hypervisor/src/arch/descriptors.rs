@@ -17,18 +17,48 @@ pub const TSS_SELECTOR: u16 = 0x18;
 pub const IST_EXCEPTION: u16 = 0;
 /// IST index (from 0) of NMI, which may hit an exception's handler.
 pub const IST_NMI: u16 = 1;
-/// Bytes of each IST stack.
-pub const IST_STACK_LEN: usize = 8192;
+/// Bytes of each IST stack: that of exceptions holds all of a backtrace with its formatting.
+pub const IST_STACK_LEN: usize = 16384;
 
-/// GDT, TSS and IST stacks of one CPU; never moves once loaded.
+/// GDT and TSS of one CPU; never moves once loaded.
 pub struct Descriptors {
     gdt: GlobalDescriptorTable<8>,
     tss: TaskStateSegment,
-    stacks: [IstStack; 2],
 }
 
+/// A stack of the interrupt stack table.
 #[repr(C, align(16))]
-struct IstStack([u8; IST_STACK_LEN]);
+pub struct IstStack([u8; IST_STACK_LEN]);
+
+impl IstStack {
+    /// Returns a stack.
+    pub const fn new() -> Self {
+        Self([0; IST_STACK_LEN])
+    }
+
+    /// Returns the lowest address and the one behind the stack.
+    pub fn bounds(&self) -> (u64, u64) {
+        let range = self.0.as_ptr_range();
+        (
+            range.start.expose_provenance() as u64,
+            range.end.expose_provenance() as u64,
+        )
+    }
+}
+
+impl Default for IstStack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The stacks of one CPU for what may interrupt the hypervisor.
+pub struct IstStacks {
+    /// For exceptions, [`IST_EXCEPTION`].
+    pub exception: &'static mut IstStack,
+    /// For NMI, [`IST_NMI`].
+    pub nmi: &'static mut IstStack,
+}
 
 impl Descriptors {
     /// Returns tables that [`Self::load`] completes in place.
@@ -36,15 +66,13 @@ impl Descriptors {
         Self {
             gdt: GlobalDescriptorTable::empty(),
             tss: TaskStateSegment::new(),
-            stacks: [const { IstStack([0; IST_STACK_LEN]) }; 2],
         }
     }
 
     /// Fills the tables in and loads GDTR, TR and the segment registers of this CPU.
-    pub fn load(&'static mut self) -> DescriptorBases {
-        for (ist, stack) in [IST_EXCEPTION, IST_NMI].into_iter().zip(&self.stacks) {
-            let top = stack.0.as_ptr_range().end.expose_provenance();
-            self.tss.interrupt_stack_table[usize::from(ist)] = VirtAddr::new(top as u64);
+    pub fn load(&'static mut self, stacks: IstStacks) -> DescriptorBases {
+        for (ist, stack) in [(IST_EXCEPTION, stacks.exception), (IST_NMI, stacks.nmi)] {
+            self.tss.interrupt_stack_table[usize::from(ist)] = VirtAddr::new(stack.bounds().1);
         }
         let tss_base = (&raw const self.tss).expose_provenance() as u64;
         self.gdt.append(Descriptor::kernel_code_segment());

@@ -12,6 +12,8 @@ use super::descriptors::{IST_EXCEPTION, IST_NMI};
 #[repr(C)]
 #[derive(Debug)]
 pub struct ExceptionFrame {
+    /// Interrupted RBP, by the stub.
+    pub rbp: u64,
     /// Vector, by the stub.
     pub vector: u64,
     /// Error code, 0 where there is none.
@@ -73,25 +75,26 @@ fn build() -> InterruptDescriptorTable {
 
 #[unsafe(naked)]
 extern "C" fn exception_common() {
-    naked_asm!("cld", "mov rdi, rsp", "and rsp, -16", "call {handler}", handler = sym crate::panic::on_exception)
+    naked_asm!("cld", "push rbp", "mov rdi, rsp", "and rsp, -16", "call {handler}", handler = sym crate::panic::on_exception)
 }
 
-/// Saves what compiled code may use (it uses SSE) around the handler.
+/// Saves what compiled code may use (it uses SSE) around the handler. RBP, saved first, and the interrupted RIP look like
+/// the frame of a call: a backtrace goes on in the interrupted code.
 #[unsafe(naked)]
 extern "C" fn nmi_stub() {
     naked_asm!(
-        "push rax", "push rcx", "push rdx", "push rsi", "push rdi", "push r8", "push r9", "push r10", "push r11",
         "push rbp",
         "mov rbp, rsp",
+        "push rax", "push rcx", "push rdx", "push rsi", "push rdi", "push r8", "push r9", "push r10", "push r11",
         "sub rsp, 512",
         "and rsp, -16",
         "fxsave64 [rsp]",
         "cld",
         "call {handler}",
         "fxrstor64 [rsp]",
-        "mov rsp, rbp",
-        "pop rbp",
+        "lea rsp, [rbp - 72]",
         "pop r11", "pop r10", "pop r9", "pop r8", "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
+        "pop rbp",
         "iretq",
         handler = sym crate::cpu::on_nmi_in_root,
     )

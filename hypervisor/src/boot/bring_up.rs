@@ -8,8 +8,9 @@ use super::machine::Machine;
 use super::{Image, InitError, verify};
 use crate::address::{HostPhys, PAGE_SIZE};
 use crate::arch::control_regs::{self, CR4_OSXSAVE, CR4_VMXE};
-use crate::arch::descriptors::Descriptors;
+use crate::arch::descriptors::{Descriptors, IstStack, IstStacks};
 use crate::arch::{apic, interrupts, msr, pic, tsc};
+use crate::backtrace::{self, StackUse};
 use crate::cell::{self, Cell, MAX_CELLS};
 use crate::cpu::{self, CpuState, HostState, Vcpu, shared};
 use crate::ioapic;
@@ -126,7 +127,11 @@ fn own_cpu(
 /// Makes this CPU ready to run a cell.
 fn prepare_cpu(index: usize, cell: &'static Cell) -> Result<Vcpu, InitError> {
     let shared = shared(index);
-    let descriptors = memory::leak(Descriptors::new())?.load();
+    let stacks = IstStacks {
+        exception: ist_stack()?,
+        nmi: ist_stack()?,
+    };
+    let descriptors = super::load_descriptors(memory::leak(Descriptors::new())?, stacks);
     let idt = interrupts::load();
     if cell.config.kind == CellKind::Elf {
         // Linux takes the boot CPU over as firmware left it; ELF cells are promised masked interrupts.
@@ -151,6 +156,14 @@ fn prepare_cpu(index: usize, cell: &'static Cell) -> Result<Vcpu, InitError> {
     let vcpu = Vcpu::new(vmcs, shared, cell, vmx.controls(), &host, virtual_apic);
     shared.set_has_vmcs();
     Ok(vcpu)
+}
+
+/// Takes frames for a stack. (It is too large to be made on another and moved there.)
+fn ist_stack() -> Result<&'static mut IstStack, InitError> {
+    let frames = memory::allocate((size_of::<IstStack>() as u64).div_ceil(PAGE_SIZE))?;
+    let place = core::ptr::with_exposed_provenance_mut(frames.0 as usize);
+    // SAFETY: the frames are mapped, zeroed, page-aligned, large enough and nobody else's; a stack is bytes.
+    Ok(unsafe { &mut *place })
 }
 
 /// Sets what VMXON asks for. (SDM 3C, "Enabling and Entering VMX Operation")
@@ -238,7 +251,9 @@ fn write_trampoline(
     page: u64,
     argument: u64,
 ) -> Result<(), InitError> {
-    let stack = memory::allocate(STACK_PAGES)?.0 + STACK_PAGES * PAGE_SIZE;
+    let stack = Range::new(memory::allocate(STACK_PAGES)?.0, STACK_PAGES * PAGE_SIZE);
+    // SAFETY: the frames are this stack's for good.
+    unsafe { backtrace::add_stack(StackUse::Ordinary, stack) };
     let params_at = page + image.trampoline_params as u64;
     let gdt = params_at - TRAMPOLINE_GDT_LEN;
     // All below 1 MiB.
@@ -251,7 +266,7 @@ fn write_trampoline(
         gdt_base: low(gdt).to_le_bytes(),
         gdt_padding: 0,
         cr3: memory::cr3(),
-        stack,
+        stack: stack.end(),
         argument,
         entry: (ap_main as extern "C" fn(u64) -> !) as *const () as u64,
     };

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use multiboot2::{BootInformation, BootInformationHeader};
 
 use super::modules::Module;
+use super::tags::SymbolTables;
 use super::{Image, InitError, physical_memory, tags};
 use crate::acpi::{Fadt, Rsdp, Tables};
 use crate::cell::MachineAcpi;
@@ -13,7 +14,8 @@ use crate::loader::e820::{E820Entry, E820Kind, MAX_ENTRIES};
 use crate::loader::placement::MAX_MODULES;
 use crate::memory::PhysicalMemory;
 
-const FOUR_GIB: u64 = 1 << 32;
+/// End of what entry.S maps.
+pub const FOUR_GIB: u64 = 1 << 32;
 /// End of the linear addresses that can be mapped one to one: above is the upper half of the canonical addresses.
 /// (SDM 1, "Canonical Addressing")
 const IDENTITY_END: u64 = 1 << 47;
@@ -28,6 +30,8 @@ pub struct Machine {
     pub memory_end: u64,
     /// `console=PORT` of the command line.
     pub console: Option<u16>,
+    /// Where the loader put the hypervisor's symbol table and its names.
+    pub symbols: Option<SymbolTables>,
     /// Root of the ACPI tables, if the loader handed it over.
     rsdp: Option<Rsdp>,
     image: Range,
@@ -57,6 +61,7 @@ impl Machine {
         Ok(Self {
             modules: tags::modules(info)?,
             console: tags::console(info),
+            symbols: tags::symbols(info),
             rsdp: tags::rsdp(info),
             memory_map,
             memory_end,

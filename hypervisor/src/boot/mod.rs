@@ -8,6 +8,7 @@ mod cells;
 mod error;
 mod machine;
 mod modules;
+mod symbols;
 mod tags;
 mod verify;
 
@@ -16,8 +17,10 @@ use log::{LevelFilter, error, info};
 use spin::{Mutex, MutexGuard, Once};
 
 use crate::address::HostPhys;
-use crate::arch::descriptors::Descriptors;
+use crate::arch::descriptors::{DescriptorBases, Descriptors, IstStack, IstStacks};
 use crate::arch::{interrupts, tsc, wait};
+use crate::backtrace::{self, StackUse};
+use crate::loader::Range;
 use crate::log_ring;
 use crate::memory::{self, PhysicalMemory};
 use error::InitError;
@@ -36,6 +39,10 @@ pub struct Image {
     pub start: u64,
     /// First byte behind it.
     pub end: u64,
+    /// Its code.
+    pub code: Range,
+    /// The stack of the boot CPU.
+    pub stack: Range,
     /// Code for the application processors, position-independent below 1 MiB.
     pub trampoline: &'static [u8],
     /// Offset of its 64-bit part.
@@ -47,12 +54,20 @@ pub struct Image {
 static SYSTEM: Once<System> = Once::new();
 /// GDT and TSS of the boot CPU until it gets those that it keeps.
 static EARLY_DESCRIPTORS: Mutex<Descriptors> = Mutex::new(Descriptors::new());
+static EARLY_STACKS: Mutex<[IstStack; 2]> = Mutex::new([const { IstStack::new() }; 2]);
 
 /// Starts the hypervisor. Called by entry.S through `main.rs`.
 pub fn start(magic: u32, boot_information: u32, image: Image) -> ! {
     log_ring::init();
+    backtrace::set_code(image.code);
+    // SAFETY: the stack is part of the image.
+    unsafe { backtrace::add_stack(StackUse::Ordinary, image.stack) };
     // From here on a fault of the hypervisor's own is a line in the log, not a triple fault.
-    MutexGuard::leak(EARLY_DESCRIPTORS.lock()).load();
+    let [exception, nmi] = MutexGuard::leak(EARLY_STACKS.lock());
+    load_descriptors(
+        MutexGuard::leak(EARLY_DESCRIPTORS.lock()),
+        IstStacks { exception, nmi },
+    );
     interrupts::load();
     match run(magic, boot_information, image) {
         Ok(never) => match never {},
@@ -62,6 +77,19 @@ pub fn start(magic: u32, boot_information: u32, image: Image) -> ! {
             wait::halt_forever()
         }
     }
+}
+
+/// Loads a CPU's descriptor tables and says where their stacks are.
+fn load_descriptors(descriptors: &'static mut Descriptors, stacks: IstStacks) -> DescriptorBases {
+    for (purpose, stack) in [
+        (StackUse::Exception, &stacks.exception),
+        (StackUse::Nmi, &stacks.nmi),
+    ] {
+        let (start, end) = stack.bounds();
+        // SAFETY: the stack is this CPU's for good.
+        unsafe { backtrace::add_stack(purpose, Range::new(start, end - start)) };
+    }
+    descriptors.load(stacks)
 }
 
 fn run(
@@ -88,6 +116,7 @@ fn run(
         image.start
     );
     let machine = machine?;
+    symbols::keep(&machine);
     let modules = Modules::new(&machine)?;
     let system = SYSTEM.try_call_once(|| modules.configuration())?;
     log::set_max_level(level(system.hypervisor.log_level));

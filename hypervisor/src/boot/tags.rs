@@ -19,8 +19,15 @@ use crate::loader::placement::MAX_MODULES;
 const COMMAND_LINE: u32 = 1;
 const MODULE: u32 = 3;
 const MEMORY_MAP: u32 = 6;
+const ELF_SECTIONS: u32 = 9;
 const RSDP_1: u32 = 14;
 const RSDP_2: u32 = 15;
+
+/// Length of an ELF64 section header.
+const SECTION_LEN: usize = 64;
+/// Section types: symbols, strings. (System V ABI, "Sections")
+const SHT_SYMTAB: u32 = 2;
+const SHT_STRTAB: u32 = 3;
 
 /// Length of what is read of an entry of the memory map: base, length, type.
 const MAP_ENTRY_LEN: usize = 20;
@@ -109,6 +116,32 @@ pub fn modules(info: &BootInformation) -> Result<ArrayVec<Module, MAX_MODULES>, 
             })?;
     }
     Ok(modules)
+}
+
+/// Where the loader put the symbols of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolTables {
+    /// The symbol table, ELF64.
+    pub table: Range,
+    /// Its string table.
+    pub names: Range,
+}
+
+/// Returns where the image's symbol table and its names are, if the loader has loaded them. (Multiboot2, "ELF-Symbols")
+pub fn symbols(info: &BootInformation) -> Option<SymbolTables> {
+    let tag = tags(info, ELF_SECTIONS).next()?;
+    let (count, header_len) = (u32_at(tag, 0)? as usize, u32_at(tag, 4)? as usize);
+    // Behind both stands the number of the section with the sections' names.
+    let headers = tag.get(12..).filter(|_| header_len >= SECTION_LEN)?;
+    let mut headers = headers.chunks_exact(header_len).take(count);
+    let range = |header: &[u8]| Some(Range::new(u64_at(header, 16)?, u64_at(header, 32)?));
+    let is = |header: &[u8], kind| u32_at(header, 4) == Some(kind);
+    let table = headers.clone().find(|header| is(header, SHT_SYMTAB))?;
+    let names = headers.nth(u32_at(table, 40)? as usize)?;
+    is(names, SHT_STRTAB).then_some(SymbolTables {
+        table: range(table)?,
+        names: range(names)?,
+    })
 }
 
 /// Returns the loader's copy of the ACPI root pointer: that of ACPI 2.0, else the older one.

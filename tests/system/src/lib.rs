@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod cells;
 pub mod conformance;
+pub mod patch;
 pub mod runner;
 pub mod scenario;
 pub mod suite;

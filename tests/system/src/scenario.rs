@@ -109,10 +109,7 @@ impl<'a> Trial<'a> {
     /// Returns a machine with another program in the hypervisor's place and nothing else.
     pub fn program_scenario(&self, program: &Path, args: &str) -> Scenario<'_> {
         let scenario = self.bare_scenario().without("test-cell");
-        Scenario {
-            kernel: program.to_owned(),
-            ..scenario.kernel_args(args)
-        }
+        scenario.kernel(program).kernel_args(args)
     }
 }
 
@@ -138,6 +135,12 @@ impl Scenario<'_> {
     /// Leaves a module out.
     pub fn without(mut self, name: &str) -> Self {
         self.modules.retain(|(other, _)| other != name);
+        self
+    }
+
+    /// Boots another file in the hypervisor's place.
+    pub fn kernel(mut self, path: &Path) -> Self {
+        self.kernel = path.to_owned();
         self
     }
 

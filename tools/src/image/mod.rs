@@ -50,7 +50,7 @@ impl BootImage {
 
     /// Writes the ISO for `firmware` to `iso`.
     ///
-    /// The kernel's debug information is left out. Fails when a file can't be read, a name can't
+    /// The kernel's debug information is left out, its symbols are not. Fails when a file can't be read, a name can't
     /// stand in GRUB's configuration, or GRUB's tools fail.
     pub fn build(&self, firmware: Firmware, iso: &Path) -> Result<()> {
         self.check()?;
@@ -62,7 +62,7 @@ impl BootImage {
         layout::write_whole(&boot.join("grub/grub.cfg"), self.grub_config().as_bytes())?;
         command::run(
             Command::new("objcopy")
-                .arg("-S")
+                .arg("-g")
                 .arg(&self.kernel)
                 .arg(boot.join("isthmus")),
         )?;

@@ -12,6 +12,8 @@ use super::*;
 const IMAGE: Image = Image {
     start: 0x3000_0000,
     end: 0x300c_0000,
+    code: Range::new(0x3000_0000, 0x4_0000),
+    stack: Range::new(0x3008_0000, 0x1_0000),
     trampoline: &[],
     trampoline_entry64: 0,
     trampoline_params: 0,
@@ -95,6 +97,36 @@ fn root_pointer() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
+/// A section header as far as it is read: type, address, size, link.
+type Section = (u32, u64, u64, u32);
+
+/// The contents of the tag with section headers of `header_len` bytes each.
+fn sections(count: u32, header_len: u32, headers: &[Section]) -> Vec<u8> {
+    let mut contents = [count, header_len, 0].map(u32::to_le_bytes).concat();
+    for (kind, address, size, link) in headers {
+        let mut header = vec![0; header_len.clamp(64, 128) as usize];
+        header[4..8].copy_from_slice(&kind.to_le_bytes());
+        header[16..24].copy_from_slice(&address.to_le_bytes());
+        header[32..40].copy_from_slice(&size.to_le_bytes());
+        header[40..44].copy_from_slice(&link.to_le_bytes());
+        contents.extend(header);
+    }
+    contents
+}
+
+fn any_sections() -> impl Strategy<Value = Vec<u8>> {
+    let section = (
+        0u32..5,
+        address(),
+        address(),
+        prop_oneof![9 => 0u32..6, 1 => any::<u32>()],
+    );
+    let header_len = prop_oneof![9 => Just(64u32), 1 => 0u32..130, 1 => any::<u32>()];
+    let count = prop_oneof![9 => 0u32..8, 1 => any::<u32>()];
+    (count, header_len, prop::collection::vec(section, 0..6))
+        .prop_map(|(count, header_len, headers)| sections(count, header_len, &headers))
+}
+
 fn tag() -> impl Strategy<Value = Tag> {
     let other = (any::<u32>(), prop::collection::vec(any::<u8>(), 0..40));
     let contents = prop_oneof![
@@ -102,6 +134,7 @@ fn tag() -> impl Strategy<Value = Tag> {
         6 => module().prop_map(|contents| (3, contents)),
         2 => command_line().prop_map(|contents| (1, contents)),
         2 => (14u32..16, root_pointer()),
+        2 => any_sections().prop_map(|contents| (9, contents)),
         1 => (0u32..24, prop::collection::vec(any::<u8>(), 0..40)),
         1 => other,
     ];
@@ -196,6 +229,28 @@ proptest! {
         changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..2),
     ) {
         judge(&written(&tags, ends, &changes))?;
+    }
+
+    #[test]
+    fn sound_sections_lead_to_the_symbols(
+        before in prop::collection::vec((prop_oneof![Just(0u32), 3u32..20], address(), address(), any::<u32>()), 0..6),
+        behind in prop::collection::vec((any::<u32>(), address(), address(), any::<u32>()), 0..6),
+        table in (address(), address()),
+        names in (address(), address()),
+        header_len in 64u32..100,
+        are_counted: bool,
+    ) {
+        let link = (before.len() + 1 + behind.len()) as u32;
+        let mut headers = before;
+        headers.push((2, table.0, table.1, link));
+        headers.extend(behind);
+        headers.push((3, names.0, names.1, 0));
+        let count = link + u32::from(are_counted);
+        let map = Tag { kind: 6, contents: [24u32, 0].map(u32::to_le_bytes).concat(), size_error: 0 };
+        let tag = Tag { kind: 9, contents: sections(count, header_len, &headers), size_error: 0 };
+        let machine = read(&written(&[map, tag], true, &[])).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let expected = SymbolTables { table: Range::new(table.0, table.1), names: Range::new(names.0, names.1) };
+        prop_assert_eq!(machine.symbols, are_counted.then_some(expected));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! The tests, by what they are about.
 
 mod attacks;
+mod backtraces;
 mod boot;
 mod conformance;
 mod demo;
@@ -275,6 +276,18 @@ pub const TESTS: &[Test] = &[
     Test::new("ioapic: a store of 64 bits", ioapic::quadword),
     Test::new("ioapic: an OR", ioapic::or),
     Test::new("ioapic: a moved page", ioapic::moved),
+    Test::new(
+        "backtrace: an exception of the hypervisor",
+        backtraces::exception,
+    ),
+    Test::new("backtrace: a panic of the hypervisor", backtraces::panic),
+    Test::new("backtrace: a corrupt stack", backtraces::corrupt_stack),
+    Test::new("backtrace: a call of what is no code", backtraces::bad_call),
+    Test::new(
+        "backtrace: a report that fails itself",
+        backtraces::failed_report,
+    ),
+    Test::new("backtrace: without symbols", backtraces::without_symbols),
     Test::new("refusal: no configuration", refusals::no_configuration),
     Test::new("refusal: truncated configuration", refusals::truncated),
     Test::new(
