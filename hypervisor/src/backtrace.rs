@@ -5,9 +5,8 @@
 #![expect(unsafe_code, reason = "reads stacks")]
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use ::backtrace::{Memory, Start, Symbols};
+use ::backtrace::{Memory, Stacks, Start, Symbols};
 use log::error;
 use spin::{Mutex, MutexGuard, Once};
 
@@ -23,8 +22,7 @@ static CODE: Once<Range> = Once::new();
 static SYMBOLS: Once<Symbols<'static>> = Once::new();
 /// What [`SYMBOLS`] refers to: the loader's copy lies in memory that will be a cell's.
 static SYMBOL_MEMORY: Mutex<[u8; SYMBOL_BYTES]> = Mutex::new([0; SYMBOL_BYTES]);
-static STACKS: [Stack; MAX_STACKS] = [const { Stack::new() }; MAX_STACKS];
-static STACK_COUNT: AtomicUsize = AtomicUsize::new(0);
+static STACKS: Stacks<MAX_STACKS> = Stacks::new();
 
 /// What a stack is for. A chain leads from each one only to those before it, whose code was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,30 +36,6 @@ pub enum StackUse {
     Exception = 2,
 }
 
-/// A stack: its use and first address, and the address behind it, 0 before it is known.
-struct Stack {
-    rank: AtomicU64,
-    start: AtomicU64,
-    end: AtomicU64,
-}
-
-impl Stack {
-    const fn new() -> Self {
-        Self {
-            rank: AtomicU64::new(0),
-            start: AtomicU64::new(0),
-            end: AtomicU64::new(0),
-        }
-    }
-
-    fn holds_word(&self, address: u64) -> bool {
-        // The end is written last.
-        let end = self.end.load(Ordering::Acquire);
-        let start = self.start.load(Ordering::Relaxed);
-        start <= address && address.checked_add(8).is_some_and(|behind| behind <= end)
-    }
-}
-
 /// Says where the hypervisor's code is; once.
 pub fn set_code(code: Range) {
     CODE.call_once(|| code);
@@ -72,11 +46,7 @@ pub fn set_code(code: Range) {
 /// # Safety
 /// The range is readable memory from now on, for good.
 pub unsafe fn add_stack(purpose: StackUse, range: Range) {
-    if let Some(stack) = STACKS.get(STACK_COUNT.fetch_add(1, Ordering::Relaxed)) {
-        stack.rank.store(purpose as u64, Ordering::Relaxed);
-        stack.start.store(range.base, Ordering::Relaxed);
-        stack.end.store(range.end(), Ordering::Release);
-    }
+    STACKS.add(purpose as u8, range.base, range.end());
 }
 
 /// Returns memory for a symbol table and its names, or `None` if there is not so much, or if it was taken before.
@@ -122,8 +92,7 @@ struct OwnMemory;
 
 impl Memory for OwnMemory {
     fn rank(&self, address: u64) -> Option<u8> {
-        let stack = STACKS.iter().find(|stack| stack.holds_word(address))?;
-        u8::try_from(stack.rank.load(Ordering::Relaxed)).ok()
+        STACKS.rank(address)
     }
 
     fn read(&self, address: u64) -> Option<u64> {

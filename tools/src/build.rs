@@ -13,6 +13,8 @@ use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
 const NIMBOS_PROGRAMS: [&str; 3] = ["hello", "demo", "stress"];
+/// Where the kernel finds its own symbols: its file in the archive of programs.
+pub const KERNEL_IN_ARCHIVE: &str = "boot/nimbos";
 /// Flags of all freestanding code, from the root of the sources.
 const FREESTANDING_FLAGS: &str = "crates/freestanding-link/cargo-flags.toml";
 /// The only target there is.
@@ -49,10 +51,11 @@ pub fn freestanding(lab: &Lab) -> Result<Freestanding> {
         strip_debug(&folder.join(program), &stripped)?;
         archive = archive.copy(program, 0o755, &stripped)?;
     }
+    let nimbos = lab.image_path("nimbos");
+    strip_debug(&folder.join("nimbos"), &nimbos)?;
+    let archive = archive.copy(KERNEL_IN_ARCHIVE, 0o644, &nimbos)?;
     let nimbos_apps = lab.image_path("nimbos-apps.cpio");
     archive.write(&nimbos_apps)?;
-    let nimbos = lab.image_path("nimbos");
-    strip(&folder.join("nimbos"), &nimbos)?;
     Ok(Freestanding {
         hypervisor: folder.join("isthmus-hypervisor"),
         nimbos,

@@ -18,10 +18,12 @@
 
 mod name;
 mod report;
+mod stacks;
 mod symbols;
 mod walk;
 
 pub use name::Name;
 pub use report::{Place, print};
+pub use stacks::Stacks;
 pub use symbols::{Symbol, Symbols};
 pub use walk::{End, Frame, MAX_FRAMES, Memory, Start, Walk};

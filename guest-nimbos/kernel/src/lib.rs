@@ -17,4 +17,5 @@ pub mod layout;
 pub mod program;
 pub mod reply;
 pub mod stack;
+pub mod symbols;
 pub mod user_memory;

@@ -23,6 +23,7 @@ use freestanding as _;
 mod console;
 
 mod arch;
+mod backtrace;
 mod boot;
 mod channel;
 mod interrupts;
@@ -36,7 +37,8 @@ mod user_space;
 use boot::Boot;
 use kernel::Kernel;
 
-/// Runs the kernel; [`arch::entry`] calls it once, on the boot CPU.
+/// Runs the kernel; [`arch::entry`] calls it once, on the boot CPU. A frame of its own: the tests of backtraces look for it.
+#[inline(never)]
 fn kernel_main(boot: Boot) -> ! {
     console::init(boot.console_port());
     say!(
@@ -44,6 +46,7 @@ fn kernel_main(boot: Boot) -> ! {
         env!("CARGO_PKG_VERSION"),
         boot.name()
     );
+    backtrace::init(&boot);
     let mut kernel = Kernel::start(&boot);
     let status = kernel.run_init(&boot);
     kernel.tell_exit(status);

@@ -18,6 +18,8 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::trap;
+use crate::backtrace;
+use nimbos::layout::PAGE_LEN;
 
 /// Code segment of programs.
 pub const USER_CODE: u16 = 0x23;
@@ -58,6 +60,13 @@ impl<const N: usize> Stack<N> {
     fn top(&self) -> VirtAddr {
         VirtAddr::from_ptr(self) + N as u64
     }
+
+    /// Lets backtraces read the stack but for its lowest bytes, which are not mapped.
+    fn announce(&'static self, rank: u8, unmapped: u64) {
+        let start = VirtAddr::from_ptr(self).as_u64() + unmapped;
+        // SAFETY: the stack is part of the image, which stays mapped.
+        unsafe { backtrace::add_stack(rank, start, self.top().as_u64()) };
+    }
 }
 
 /// The kernel's stack.
@@ -82,6 +91,10 @@ pub fn guard_page() -> u64 {
 
 /// Loads all tables and sets SYSCALL up.
 pub fn init() {
+    KERNEL_STACK.announce(backtrace::ORDINARY, PAGE_LEN);
+    for (stack, rank) in TRAP_STACKS.iter().zip(backtrace::ORDINARY + 1..) {
+        stack.announce(rank, 0);
+    }
     let task_state = TASK_STATE.call_once(|| {
         let mut state = TaskStateSegment::new();
         for place in [IST_ORDINARY, IST_NMI, IST_DOUBLE_FAULT] {

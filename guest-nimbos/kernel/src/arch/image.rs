@@ -13,6 +13,14 @@ pub fn start() -> u64 {
     (&raw const image_text_start).addr() as u64
 }
 
+/// Returns the code.
+pub fn code() -> &'static [u8] {
+    let start = &raw const image_text_start;
+    let len = (constants() - self::start()) as usize;
+    // SAFETY: the linker put the symbols around the code, which is mapped and never written.
+    unsafe { core::slice::from_raw_parts(start, len) }
+}
+
 /// Returns the address of the constants.
 pub fn constants() -> u64 {
     (&raw const image_rodata_start).addr() as u64

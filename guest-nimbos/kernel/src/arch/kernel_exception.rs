@@ -3,10 +3,13 @@
 
 use core::arch::naked_asm;
 
+use backtrace::Start;
 use x86_64::registers::control::Cr2;
 
-use super::sender;
+use super::{cpu, sender};
+use crate::backtrace::backtrace_from;
 use crate::interrupts;
+use crate::panic::begin_report;
 
 /// Goes on after SENDUIPI if that raised the exception: the other side can make it fault, so that is no bug of ours.
 /// Hands any other exception in the kernel to [`report`], with all registers behind the seven words.
@@ -60,6 +63,8 @@ extern "C" fn report(frame: &KernelFrame) -> ! {
         "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13",
         "r14", "r15",
     ];
+    const RBP: usize = 6;
+    begin_report();
     for (name, value) in NAMES.iter().zip(frame.registers) {
         say!("{name:>6} {value:016x}");
     }
@@ -75,9 +80,15 @@ extern "C" fn report(frame: &KernelFrame) -> ! {
         frame.ss,
         frame.rflags
     );
-    panic!(
-        "{} in the kernel, error code {:#x}",
+    say!(
+        "panic: {} in the kernel, error code {:#x}",
         interrupts::exception_name(frame.vector as u8),
         frame.error_code
     );
+    backtrace_from(Start {
+        rip: frame.rip,
+        rsp: frame.rsp,
+        rbp: frame.registers[RBP],
+    });
+    cpu::halt_forever()
 }

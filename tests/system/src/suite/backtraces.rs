@@ -2,11 +2,14 @@
 //! Backtraces: a function fails whose callers are known, and their names are printed in their order.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use lab::build::KERNEL_IN_ARCHIVE;
+use lab::image::Initramfs;
 
-use crate::cells::{Cells, Mode, Slot};
+use crate::cells::{Cells, GUEST_BASE, Mode, Slot};
 use crate::patch::{INVALID_OPCODE, Program};
 use crate::scenario::{HYPERVISOR, Seen, Trial, Wanted};
 
@@ -70,9 +73,12 @@ fn in_order(names: &[&str], wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn hypervisor(trial: &Trial) -> Result<Program> {
-    let path = &trial.bench.programs.hypervisor;
+fn program(path: &Path) -> Result<Program> {
     Program::new(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+fn hypervisor(trial: &Trial) -> Result<Program> {
+    program(&trial.bench.programs.hypervisor)
 }
 
 /// Boots a hypervisor in which something was changed, with one cell on the CPU `cpu`, until it has failed.
@@ -196,4 +202,98 @@ pub fn without_symbols(trial: &Trial) -> Result<()> {
     ensure!(names.len() >= CALLERS.len() - 1, "{names:?}");
     ensure!(names.iter().all(|name| name.is_empty()), "{names:?}");
     seen.refute(HYPERVISOR, "the chain is broken")
+}
+
+/// A function of NimbOS's kernel that runs when the first program is loaded, and who calls it in the end.
+const ADD: &str = "nimbos::user_space::UserSpace::add";
+const ADD_CALLERS: [&str; 4] = [
+    ADD,
+    "nimbos::kernel_main",
+    "nimbos::arch::entry::start",
+    "_start",
+];
+/// What NimbOS prints before each line of its own.
+const NIMBOS_PREFIX: &str = "nimbos: ";
+
+/// Boots NimbOS from `kernel`, with one program and the kernel's file `symbols` in the archive, until `last_line`.
+fn boot_nimbos(trial: &Trial, kernel: &[u8], symbols: &[u8], last_line: &str) -> Result<Seen> {
+    let memory = format!("[{{ base = 0x3080_0000, size = \"16M\", guest = {GUEST_BASE:#x} }}]");
+    let more = "initrd = \"nimbos-apps\"\ncmdline = \"init=hello\"";
+    let cells = Cells::new(Mode::X2apic, 1).elf(Slot::A, &[0], "nimbos", &memory, more);
+    let archive = trial.path("cpio")?;
+    let hello = trial.bench.lab.image_path("nimbos-apps").join("hello");
+    Initramfs::default()
+        .copy("hello", 0o755, &hello)?
+        .file(KERNEL_IN_ARCHIVE, 0o644, symbols)
+        .write(&archive)?;
+    trial
+        .scenario(cells.toml())?
+        .module("nimbos", &trial.file("nimbos", kernel)?)
+        .module("nimbos-apps", &archive)
+        .cpus(1)
+        .boot_until(&[Wanted::line("a", last_line)])
+}
+
+fn nimbos_names(seen: &Seen) -> Result<Vec<&str>> {
+    names(
+        seen.console("a")
+            .filter_map(|line| line.strip_prefix(NIMBOS_PREFIX)),
+    )
+}
+
+/// A panic and an exception of NimbOS's kernel.
+pub fn nimbos(trial: &Trial) -> Result<()> {
+    let kernel = program(&trial.bench.programs.nimbos)?;
+    let panicking = kernel.clone().panic_in(ADD)?;
+    let seen = boot_nimbos(trial, panicking.file(), panicking.file(), " _start+")?;
+    seen.find("a", "nimbos: panic at ")?;
+    let mut wanted = vec![
+        "__rustc::rust_begin_unwind",
+        "core::panicking::panic_fmt",
+        "core::option::unwrap_failed",
+    ];
+    wanted.extend(ADD_CALLERS);
+    in_order(&nimbos_names(&seen)?, &wanted)?;
+
+    let faulting = kernel.clone().overwrite(ADD, &INVALID_OPCODE)?;
+    let seen = boot_nimbos(trial, faulting.file(), faulting.file(), " _start+")?;
+    seen.find("a", "nimbos: panic: invalid opcode in the kernel")?;
+    seen.find("a", "UserSpace::add+0x4")?;
+    let names = nimbos_names(&seen)?;
+    ensure!(names.first() == Some(&ADD), "{names:?}");
+    in_order(&names, &ADD_CALLERS)?;
+
+    // Names of another kernel would be wrong ones.
+    let seen = boot_nimbos(trial, faulting.file(), kernel.file(), "nimbos: #3")?;
+    ensure!(nimbos_names(&seen)?.iter().all(|name| name.is_empty()));
+    Ok(())
+}
+
+/// A kernel that runs over its stack's end, and one whose chain is a circle.
+pub fn nimbos_stack(trial: &Trial) -> Result<()> {
+    let kernel = program(&trial.bench.programs.nimbos)?;
+    // CALL of the function itself: the instruction is 9 bytes behind its beginning when it is done.
+    let endless = kernel
+        .clone()
+        .overwrite(ADD, &[0xe8, 0xf7, 0xff, 0xff, 0xff])?;
+    let seen = boot_nimbos(trial, endless.file(), endless.file(), "frames are shown)")?;
+    seen.find("a", "nimbos: panic: page fault in the kernel")?;
+    let names = nimbos_names(&seen)?;
+    ensure!(
+        names.len() == 32 && names.iter().all(|name| *name == ADD),
+        "{names:?}"
+    );
+
+    // MOV [RBP], RBP.
+    let circle = [&[0x48, 0x89, 0x6d, 0x00][..], &INVALID_OPCODE].concat();
+    let circular = kernel.overwrite(ADD, &circle)?;
+    let seen = boot_nimbos(
+        trial,
+        circular.file(),
+        circular.file(),
+        "the chain is broken",
+    )?;
+    let names = nimbos_names(&seen)?;
+    ensure!(names.len() == 2 && names[0] == ADD, "{names:?}");
+    Ok(())
 }

@@ -288,6 +288,11 @@ pub const TESTS: &[Test] = &[
         backtraces::failed_report,
     ),
     Test::new("backtrace: without symbols", backtraces::without_symbols),
+    Test::new("backtrace: NimbOS's kernel", backtraces::nimbos),
+    Test::new(
+        "backtrace: stacks of NimbOS's kernel",
+        backtraces::nimbos_stack,
+    ),
     Test::new("refusal: no configuration", refusals::no_configuration),
     Test::new("refusal: truncated configuration", refusals::truncated),
     Test::new(
