@@ -12,7 +12,7 @@ use crate::image::Initramfs;
 use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
-const NIMBOS_PROGRAMS: [&str; 3] = ["hello", "demo", "stress"];
+const NIMBOS_PROGRAMS: [&str; 4] = ["hello", "demo", "stress", "crash"];
 /// Where the kernel finds its own symbols: its file in the archive of programs.
 pub const KERNEL_IN_ARCHIVE: &str = "boot/nimbos";
 /// Flags of all freestanding code, from the root of the sources.

@@ -7,11 +7,11 @@ use nimbos::command_line::{self, Init};
 
 use crate::arch::apic::Apic;
 use crate::arch::cpu::{self, Features};
-use crate::arch::trap::{Exception, Trap};
+use crate::arch::trap::Trap;
 use crate::arch::{descriptors, kernel_space};
 use crate::boot::Boot;
 use crate::channel::Channel;
-use crate::interrupts::{self, Interrupts, TICKS_PER_SECOND};
+use crate::interrupts::{Interrupts, TICKS_PER_SECOND};
 use crate::memory;
 use crate::process::Process;
 use crate::syscall::{self, Outcome};
@@ -114,7 +114,7 @@ impl Kernel {
                 }
                 Some(Trap::Interrupt { vector }) => self.interrupts.handle(vector),
                 Some(Trap::Exception(exception)) => {
-                    report(process, &exception);
+                    process.report(&exception);
                     return KILLED;
                 }
                 None => {
@@ -131,25 +131,4 @@ fn clock(boot: &Boot) -> Clock {
         say!("the TSC's frequency is not known, 1 GHz is assumed");
         Clock::new(cpu::tsc(), GUESSED_TSC_KHZ).expect("the guess is not 0")
     })
-}
-
-fn report(process: &Process, exception: &Exception) {
-    let Exception {
-        vector,
-        error_code,
-        rip,
-        rsp,
-        address,
-    } = exception;
-    let name = interrupts::exception_name(*vector);
-    match address {
-        Some(address) => say!(
-            "process {} killed: {name} at {address:#x}, error code {error_code:#x}, rip {rip:#x}, rsp {rsp:#x}",
-            process.id()
-        ),
-        None => say!(
-            "process {} killed: {name}, error code {error_code:#x}, rip {rip:#x}, rsp {rsp:#x}",
-            process.id()
-        ),
-    }
 }

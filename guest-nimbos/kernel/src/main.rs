@@ -26,6 +26,7 @@ mod arch;
 mod backtrace;
 mod boot;
 mod channel;
+mod fault_report;
 mod interrupts;
 mod kernel;
 mod memory;

@@ -12,7 +12,8 @@ use nimbos::stack;
 use nimbos::user_memory::Rights;
 
 use crate::arch::paging::OutOfMemory;
-use crate::arch::trap::{Trap, UserContext};
+use crate::arch::trap::{Exception, Trap, UserContext};
+use crate::fault_report;
 use crate::user_space::UserSpace;
 
 /// A process.
@@ -21,6 +22,8 @@ pub struct Process {
     id: u32,
     context: UserContext,
     space: UserSpace,
+    /// Its program's file, for names.
+    program: &'static [u8],
 }
 
 /// Why a program cannot be started.
@@ -38,7 +41,7 @@ pub enum LoadError {
 
 impl Process {
     /// Loads a program from the archive.
-    pub fn load(id: u32, archive: &[u8], init: &Init<'_>) -> Result<Self, LoadError> {
+    pub fn load(id: u32, archive: &'static [u8], init: &Init<'_>) -> Result<Self, LoadError> {
         let file = archive::find(archive, init.name)?;
         let program = Program::parse(file)?;
         let mut space = UserSpace::new()?;
@@ -55,6 +58,7 @@ impl Process {
             id,
             context: UserContext::new(program.entry, stack_pointer),
             space,
+            program: file,
         })
     }
 
@@ -71,6 +75,12 @@ impl Process {
     /// Returns the process's memory, to be changed.
     pub fn space_mut(&mut self) -> &mut UserSpace {
         &mut self.space
+    }
+
+    /// Says on the console why the process ends.
+    pub fn report(&self, exception: &Exception) {
+        let program = Some(self.program);
+        fault_report::print(self.id, exception, &self.context, &self.space, program);
     }
 
     /// Sets what its system call returns.

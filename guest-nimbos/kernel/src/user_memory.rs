@@ -91,6 +91,13 @@ impl<const N: usize> RegionMap<N> {
         }))
     }
 
+    /// Tells whether the program may execute the byte at `address`.
+    pub fn is_code(&self, address: u64) -> bool {
+        self.regions.iter().flatten().any(|region| {
+            region.rights == Rights::Execute && (region.start..region.end).contains(&address)
+        })
+    }
+
     /// Returns how many bytes from `address` on allow `access`, at most `limit`.
     pub fn accessible(&self, address: u64, limit: u64, access: Access) -> u64 {
         let end = address.saturating_add(limit);
@@ -197,6 +204,14 @@ mod tests {
         assert_eq!(parts(0x40_1fff, 1, Access::Write), Err(Errno::Fault));
         assert_eq!(parts(0x40_1fff, 2, Access::Write), Err(Errno::Fault));
         assert!(parts(0x40_2000, 0x3000, Access::Write).is_ok());
+    }
+
+    #[test]
+    fn code_is_what_may_be_executed() {
+        let is_code = |address| map().is_code(address);
+        assert!(is_code(0x40_0000) && is_code(0x40_1fff));
+        assert!(!is_code(0x3f_ffff) && !is_code(0x40_2000) && !is_code(0x40_3000));
+        assert!(!is_code(0) && !is_code(u64::MAX));
     }
 
     #[test]

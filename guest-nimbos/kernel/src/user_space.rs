@@ -70,6 +70,22 @@ impl UserSpace {
         }))
     }
 
+    /// Returns the word at `address`, if the program may read it.
+    pub fn word(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        let mut len = 0;
+        for part in self.read_parts(address, word.len()).ok()? {
+            word[len..][..part.len()].copy_from_slice(part);
+            len += part.len();
+        }
+        Some(u64::from_le_bytes(word))
+    }
+
+    /// Tells whether the program may execute the byte at `address`.
+    pub fn is_code(&self, address: u64) -> bool {
+        self.map.is_code(address)
+    }
+
     /// Checks that the program may write all `len` bytes at `address`.
     pub fn check_writable(&self, address: u64, len: usize) -> Result<(), Errno> {
         self.map.parts(address, len as u64, Access::Write).map(drop)

@@ -140,6 +140,33 @@ impl UserContext {
         }
     }
 
+    /// Returns RBP.
+    pub fn frame_pointer(&self) -> u64 {
+        self.rbp
+    }
+
+    /// Returns all general registers with their names.
+    pub fn named_registers(&self) -> [(&'static str, u64); 16] {
+        [
+            ("rax", self.rax),
+            ("rbx", self.rbx),
+            ("rcx", self.rcx),
+            ("rdx", self.rdx),
+            ("rsi", self.rsi),
+            ("rdi", self.rdi),
+            ("rbp", self.rbp),
+            ("r8", self.r8),
+            ("r9", self.r9),
+            ("r10", self.r10),
+            ("r11", self.r11),
+            ("r12", self.r12),
+            ("r13", self.r13),
+            ("r14", self.r14),
+            ("r15", self.r15),
+            ("rflags", self.rflags),
+        ]
+    }
+
     /// Returns the address of the next instruction.
     pub fn rip(&self) -> u64 {
         self.rip

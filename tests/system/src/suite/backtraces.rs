@@ -217,19 +217,31 @@ const NIMBOS_PREFIX: &str = "nimbos: ";
 
 /// Boots NimbOS from `kernel`, with one program and the kernel's file `symbols` in the archive, until `last_line`.
 fn boot_nimbos(trial: &Trial, kernel: &[u8], symbols: &[u8], last_line: &str) -> Result<Seen> {
-    let memory = format!("[{{ base = 0x3080_0000, size = \"16M\", guest = {GUEST_BASE:#x} }}]");
-    let more = "initrd = \"nimbos-apps\"\ncmdline = \"init=hello\"";
-    let cells = Cells::new(Mode::X2apic, 1).elf(Slot::A, &[0], "nimbos", &memory, more);
     let archive = trial.path("cpio")?;
     let hello = trial.bench.lab.image_path("nimbos-apps").join("hello");
     Initramfs::default()
         .copy("hello", 0o755, &hello)?
         .file(KERNEL_IN_ARCHIVE, 0o644, symbols)
         .write(&archive)?;
+    let kernel = trial.file("nimbos", kernel)?;
+    run_nimbos(trial, &kernel, &archive, "hello", last_line)
+}
+
+/// Boots NimbOS with a program and its arguments until `last_line`.
+fn run_nimbos(
+    trial: &Trial,
+    kernel: &Path,
+    archive: &Path,
+    init: &str,
+    last_line: &str,
+) -> Result<Seen> {
+    let memory = format!("[{{ base = 0x3080_0000, size = \"16M\", guest = {GUEST_BASE:#x} }}]");
+    let more = format!("initrd = \"nimbos-apps\"\ncmdline = \"init={init}\"");
+    let cells = Cells::new(Mode::X2apic, 1).elf(Slot::A, &[0], "nimbos", &memory, &more);
     trial
         .scenario(cells.toml())?
-        .module("nimbos", &trial.file("nimbos", kernel)?)
-        .module("nimbos-apps", &archive)
+        .module("nimbos", kernel)
+        .module("nimbos-apps", archive)
         .cpus(1)
         .boot_until(&[Wanted::line("a", last_line)])
 }
@@ -295,5 +307,48 @@ pub fn nimbos_stack(trial: &Trial) -> Result<()> {
     )?;
     let names = nimbos_names(&seen)?;
     ensure!(names.len() == 2 && names[0] == ADD, "{names:?}");
+    Ok(())
+}
+
+/// Programs that fault in several ways: registers and callers are shown, and the kernel goes on.
+pub fn program_faults(trial: &Trial) -> Result<()> {
+    const CALLERS: [&str; 6] = [
+        "crash::inner",
+        "crash::middle",
+        "crash::outer",
+        "crash::main",
+        "crash::begin",
+        "_start",
+    ];
+    let programs = &trial.bench.programs;
+    for (way, sound, line) in [
+        ("read", 6, "killed: page fault at 0x10"),
+        ("read", 6, "   rbx 0000000012345678"),
+        ("call", 7, "killed: page fault at 0x0"),
+        ("circle", 2, "the chain is broken: bad frame pointer"),
+        (
+            "foreign",
+            1,
+            "the chain is broken: bad frame pointer 0x42100000",
+        ),
+        ("unaligned", 1, "the chain is broken: bad frame pointer"),
+    ] {
+        let (kernel, archive) = (&programs.nimbos, &programs.nimbos_apps);
+        let seen = run_nimbos(
+            trial,
+            kernel,
+            archive,
+            &format!("crash {way}"),
+            "init exited with",
+        )?;
+        seen.find("a", line)?;
+        let mut wanted = CALLERS[..sound.min(CALLERS.len())].to_vec();
+        if sound > CALLERS.len() {
+            // The instruction that does not exist comes first.
+            wanted.insert(0, "");
+        }
+        let names = nimbos_names(&seen)?;
+        ensure!(names == wanted, "{way}: {names:?}");
+    }
     Ok(())
 }

@@ -293,6 +293,7 @@ pub const TESTS: &[Test] = &[
         "backtrace: stacks of NimbOS's kernel",
         backtraces::nimbos_stack,
     ),
+    Test::new("backtrace: programs of NimbOS", backtraces::program_faults),
     Test::new("refusal: no configuration", refusals::no_configuration),
     Test::new("refusal: truncated configuration", refusals::truncated),
     Test::new(
