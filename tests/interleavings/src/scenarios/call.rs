@@ -23,12 +23,12 @@ fn co_kernel(channel: &Arc<Channel>, calls: u32) {
     });
 }
 
-/// Makes two calls at once, then two more: either side is notified of the first of a burst at most.
-fn bursts(channel: &Arc<Channel>) {
+/// Makes two calls at once, again and again: either side need not be notified of the second.
+fn bursts(channel: &Arc<Channel>, bursts: u32) {
     let channel = Arc::clone(channel);
     thread::spawn(move || {
         let mut nimbos = Nimbos::start(&channel);
-        for first in [0, 2] {
+        for first in (0..bursts).map(|burst| 2 * burst) {
             nimbos.client.call_and_notify(first);
             nimbos.client.call_and_notify(first + 1);
             nimbos.wait_for_completion().unwrap();
@@ -42,21 +42,21 @@ fn bursts_go_there_and_back_while_the_server_runs() {
     check("bursts, server running", UpTo(2), || {
         let channel = Channel::new();
         let mut shadow = Shadow::start(&channel, &Task::new(), true);
-        bursts(&channel);
+        bursts(&channel, 2);
         shadow.serve_spinning(4);
     });
 }
 
 #[test]
-fn bursts_go_there_and_back_while_the_server_sleeps() {
-    check("bursts, server sleeping", UpTo(1), || {
+fn a_burst_goes_there_and_back_while_the_server_sleeps() {
+    check("burst, server sleeping", UpTo(2), || {
         let channel = Channel::new();
         let task = Task::new();
         let mut shadow = Shadow::start(&channel, &task, true);
-        bursts(&channel);
+        bursts(&channel, 1);
         let interrupted = Arc::clone(&channel);
         thread::spawn(move || wakeup_interrupts(&interrupted, &task));
-        shadow.serve_waiting(4, 0);
+        shadow.serve_waiting(2, 0);
         shadow.end();
     });
 }
