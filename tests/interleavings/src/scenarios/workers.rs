@@ -13,17 +13,20 @@ use crate::workers::{Binding, DONE_VECTOR, Desks, register_next_owner};
 
 const BOTH: u32 = 0b11;
 
-/// Starts two workers with a result each, on other CPUs.
-fn two_workers(channel: &Arc<Channel>, desks: &Arc<Desks>, binding: &Arc<Binding>) {
+/// Starts two workers with a result each, on other CPUs. (The driver's lock has a test of its own, below.)
+fn two_workers(channel: &Arc<Channel>, desks: &Arc<Desks>) {
     for token in 0..2 {
-        one_worker(channel, desks, binding, token);
+        one_worker(channel, desks, token);
     }
 }
 
-fn one_worker(channel: &Arc<Channel>, desks: &Arc<Desks>, binding: &Arc<Binding>, token: usize) {
+fn one_worker(channel: &Arc<Channel>, desks: &Arc<Desks>, token: usize) {
     let (channel, desks) = (Arc::clone(channel), Arc::clone(desks));
-    let binding = Arc::clone(binding);
-    thread::spawn(move || desks.work(token, || binding.post(&channel, DONE_VECTOR)));
+    thread::spawn(move || desks.work(token, || post(&channel)));
+}
+
+fn post(channel: &Channel) {
+    channel.machine.senduipi(&channel.server_upid, DONE_VECTOR);
 }
 
 #[test]
@@ -32,7 +35,7 @@ fn a_running_thread_takes_every_result() {
         let channel = Channel::new();
         let desks = Desks::new();
         let mut shadow = Shadow::start(&channel, &Task::new(), false).with_workers(&desks);
-        two_workers(&channel, &desks, &Binding::new());
+        two_workers(&channel, &desks);
         shadow.take_results_spinning(BOTH);
     });
 }
@@ -43,7 +46,7 @@ fn a_thread_that_migrates_takes_every_result() {
         let channel = Channel::new();
         let desks = Desks::new();
         let mut shadow = Shadow::start(&channel, &Task::new(), false).with_workers(&desks);
-        two_workers(&channel, &desks, &Binding::new());
+        two_workers(&channel, &desks);
         shadow.boundary();
         shadow.switch_to(1);
         shadow.take_results_spinning(BOTH);
@@ -56,10 +59,9 @@ fn a_post_by_the_thread_that_runs_instead_is_found_at_the_switch() {
     check("results, switched out", Any, || {
         let channel = Channel::new();
         let desks = Desks::new();
-        let binding = Binding::new();
         let mut shadow = Shadow::start(&channel, &Task::new(), false).with_workers(&desks);
-        one_worker(&channel, &desks, &binding, 1);
-        shadow.switch_with(1, || desks.work(0, || binding.post(&channel, DONE_VECTOR)));
+        one_worker(&channel, &desks, 1);
+        shadow.switch_with(1, || desks.work(0, || post(&channel)));
         shadow.take_results_spinning(BOTH);
     });
 }
@@ -71,7 +73,7 @@ fn a_sleeping_thread_is_woken_for_every_result() {
         let desks = Desks::new();
         let task = Task::new();
         let mut shadow = Shadow::start(&channel, &task, false).with_workers(&desks);
-        two_workers(&channel, &desks, &Binding::new());
+        two_workers(&channel, &desks);
         let interrupted = Arc::clone(&channel);
         thread::spawn(move || wakeup_interrupts(&interrupted, &task));
         shadow.take_results_waiting(BOTH, 1);
@@ -86,7 +88,7 @@ fn a_sleeping_thread_is_woken_for_a_result_and_for_a_call() {
         let desks = Desks::new();
         let task = Task::new();
         let mut shadow = Shadow::start(&channel, &task, false).with_workers(&desks);
-        one_worker(&channel, &desks, &Binding::new(), 0);
+        one_worker(&channel, &desks, 0);
         let mut client = channel.client();
         thread::spawn(move || client.call_and_notify(0));
         let interrupted = Arc::clone(&channel);
