@@ -64,6 +64,8 @@ const REGISTER_SENDER: u64 = request(READ | WRITE, 4, size_of::<Sender>());
 const UNREGISTER: u64 = request(0, 5, 0);
 const WAIT: u64 = request(WRITE, 6, size_of::<u64>());
 const STATS: u64 = request(READ, 8, size_of::<Stats>());
+const POST: u64 = request(WRITE, 10, size_of::<u32>());
+const UNREGISTER_SENDERS: u64 = request(0, 11, 0);
 
 /// The open device.
 pub struct Device(File);
@@ -97,19 +99,32 @@ impl Device {
         self.ioctl(REGISTER_HANDLER, &mut argument)
             .context("REGISTER_HANDLER")?;
         for vector in 0..VECTORS as u32 {
-            let mut sender = Sender {
-                vector,
-                ..Sender::default()
-            };
-            self.ioctl(REGISTER_SENDER, &mut sender)
-                .context("REGISTER_SENDER")?;
-            ensure!(
-                sender.index == vector,
-                "vector {vector} has index {}",
-                sender.index
-            );
+            let index = self.register_sender(vector)?;
+            ensure!(index == vector, "vector {vector} has index {index}");
         }
         Ok(argument.slot)
+    }
+
+    /// Registers the other side's slot 0 with a vector as a target; returns its index.
+    pub fn register_sender(&self, vector: u32) -> Result<u32> {
+        let mut sender = Sender {
+            vector,
+            ..Sender::default()
+        };
+        self.ioctl(REGISTER_SENDER, &mut sender)
+            .context("REGISTER_SENDER")?;
+        Ok(sender.index)
+    }
+
+    /// Takes all targets away.
+    pub fn unregister_senders(&self) -> Result<()> {
+        self.ioctl(UNREGISTER_SENDERS, &mut 0_u64)
+            .context("UNREGISTER_SENDERS")
+    }
+
+    /// Posts a vector to the thread that has registered.
+    pub fn post(&self, vector: u32) -> io::Result<()> {
+        self.ioctl(POST, &mut { vector })
     }
 
     /// Ends the registration.

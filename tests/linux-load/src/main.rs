@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A process of the Linux cell that sends user interrupts to a test cell and receives them, while others compete for the
-//! CPU: `linux-load CHANNEL ROUNDS SENDS [busy|sleep] [die]`.
+//! CPU: `linux-load CHANNEL ROUNDS SENDS [busy|sleep|post] [die]`.
 //!
 //! Each round registers a handler, and with it another UPID slot, sends `SENDS` vectors, each again only after the other
 //! side has counted it, and unregisters. Between rounds the other side posts to the slot of the round before. A round fails
 //! on a vector that nobody sent, on one that does not arrive, and where UIF is not the process's own. With `sleep` the process
 //! sleeps in the driver when it has nothing to do, else it waits for the answer to each vector. With `die` it is killed in its handler in the last round.
 //!
+//! With `post` other threads of the process post to it, through the driver; the other side has no part in that.
+//!
 //! The last line is `load: channel=N result=PASS sends=N delivered=N ...` or `load: channel=N result=FAIL ...`.
 
 mod channel;
 mod device;
 mod handler;
+mod poster;
 
 use std::env;
 use std::process::ExitCode;
@@ -36,12 +39,19 @@ struct Options {
     rounds: u32,
     sends: u64,
     sleeps: bool,
+    posts: bool,
     dies: bool,
 }
 
 fn main() -> ExitCode {
-    let result = options()
-        .and_then(|options| run(&options).with_context(|| format!("channel={}", options.channel)));
+    let result = options().and_then(|options| {
+        let line = if options.posts {
+            poster::run(&options)
+        } else {
+            run(&options)
+        };
+        line.with_context(|| format!("channel={}", options.channel))
+    });
     match result {
         Ok(line) => {
             println!("load: {line}");
@@ -57,13 +67,14 @@ fn main() -> ExitCode {
 fn options() -> Result<Options> {
     let words: Vec<String> = env::args().skip(1).collect();
     let [channel, rounds, sends, more @ ..] = words.as_slice() else {
-        bail!("linux-load CHANNEL ROUNDS SENDS [busy|sleep] [die]");
+        bail!("linux-load CHANNEL ROUNDS SENDS [busy|sleep|post] [die]");
     };
     Ok(Options {
         channel: channel.parse()?,
         rounds: rounds.parse()?,
         sends: sends.parse()?,
         sleeps: more.iter().any(|word| word == "sleep"),
+        posts: more.iter().any(|word| word == "post"),
         dies: more.iter().any(|word| word == "die"),
     })
 }

@@ -102,6 +102,8 @@ pub struct Service<M: Machine> {
     was_ready: bool,
     /// Whether it goes on after a client has ended or broken the ring.
     stays: bool,
+    /// Calls of all rings that are not completed yet.
+    under_way: u32,
     /// Calls whose workers are to be interrupted, again and again.
     interrupted: u32,
     counters: Counters,
@@ -150,6 +152,7 @@ impl<M: Machine> Service<M> {
             has_dropped_client: false,
             was_ready: false,
             stays: parts.stays,
+            under_way: 0,
             interrupted: 0,
             counters: Counters::default(),
             outcome: None,

@@ -62,7 +62,7 @@ impl<M: Machine> Service<M> {
 
     /// Returns the number of calls that are not completed yet.
     pub fn under_way(&self) -> u32 {
-        self.rings.iter().map(|ring| ring.calls).sum()
+        self.under_way
     }
 
     /// The main thread, after the last session: tells whether everything of it is gone.

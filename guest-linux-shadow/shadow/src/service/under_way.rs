@@ -114,6 +114,7 @@ impl<M: Machine> Service<M> {
             is_interrupted: false,
         });
         self.rings[ring].calls += 1;
+        self.under_way += 1;
         if is_closing {
             self.close_files(ring, number);
         }
@@ -257,6 +258,7 @@ impl<M: Machine> Service<M> {
             return;
         };
         ring.calls -= 1;
+        self.under_way -= 1;
         if self.may_drain(number) {
             let is_notified = self.targets.are_known();
             let Active {

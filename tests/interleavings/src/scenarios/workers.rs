@@ -83,7 +83,7 @@ fn a_sleeping_thread_is_woken_for_every_result() {
 
 #[test]
 fn a_sleeping_thread_is_woken_for_a_result_and_for_a_call() {
-    check("result and call, sleeping", UpTo(2), || {
+    check("result and call, sleeping", UpTo(1), || {
         let channel = Channel::new();
         let desks = Desks::new();
         let task = Task::new();

@@ -40,6 +40,8 @@ second=$!
 (
 	/bin/linux-load 1 ROUNDS SENDS busy
 	echo \"linux: load=busy status=$?\"
+	/bin/linux-load 1 1 SENDS post
+	echo \"linux: load=post status=$?\"
 ) &
 first=$!
 /bin/shadow --verbose --channel 0
@@ -116,6 +118,9 @@ impl Load {
         // No post was found by looking again after a while instead of by its notification.
         seen.find("a", "rechecks_hit: 0,")?;
         seen.find("a", "linux: load=killed status=137")?;
+        seen.find("a", "linux: load=post status=0")?;
+        let line = seen.find("a", &format!("result=PASS posts={}", 3 * self.sends))?;
+        ensure!(value(line, "rechecks")? == "0", "{line}");
         for (load, channel) in [("busy", "1"), ("sleep", "2")] {
             seen.find("a", &format!("linux: load={load} status=0"))?;
             let line = seen.find("a", &format!("load: channel={channel} result=PASS"))?;
