@@ -2,9 +2,13 @@
 //! What the hypervisor tells: the boot-information page, checked.
 
 use hv_abi::{BootInfo, ChannelInfo, ChannelRole, ConsoleKind, MemoryRange, text};
+use nimbos::layout::PAGE_LEN;
 
 /// Size of the boot area at the beginning of the cell's memory. (docs/interfaces.md, "Entry of a cell")
 pub const BOOT_AREA_LEN: u64 = 64 << 10;
+
+/// A CPU in real mode begins below.
+const REAL_MODE_END: u64 = 1 << 20;
 
 /// The boot information.
 #[derive(Clone, Copy)]
@@ -49,6 +53,21 @@ impl Boot {
     /// Returns the range of the memory in which the boot area lies.
     pub fn main_memory(&self) -> MemoryRange {
         *self.memory().first().expect("the cell has memory")
+    }
+
+    /// Returns the APIC IDs of the cell's CPUs; the first is the one that runs already.
+    pub fn cpus(&self) -> &'static [u32] {
+        self.info.cpus()
+    }
+
+    /// Returns a page of the cell below 1 MiB, in which other CPUs can begin, if there is one.
+    pub fn start_page(&self) -> Option<u64> {
+        let is_low = |range: &&MemoryRange| {
+            range.base != 0 && range.size >= PAGE_LEN && range.base + PAGE_LEN <= REAL_MODE_END
+        };
+        // Not the main memory: that has other uses.
+        let others = self.memory().get(1..).unwrap_or_default();
+        others.iter().find(is_low).map(|range| range.base)
     }
 
     /// Returns where the archive of programs lies, if there is one.

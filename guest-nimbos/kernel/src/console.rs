@@ -5,12 +5,18 @@
 //! of its standard error, unchanged.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use spin::{Mutex, MutexGuard};
 
 use crate::arch::uart;
 
 /// First port of the UART; 0 while there is none.
 static PORT: AtomicU16 = AtomicU16::new(0);
+/// Whoever has it prints.
+static LOCK: Mutex<()> = Mutex::new(());
+/// A kernel that fails prints whoever has the lock: it may be itself.
+static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line of the kernel's log.
 macro_rules! say {
@@ -29,12 +35,34 @@ pub fn init(port: Option<u16>) {
 
 /// Prints a line of the kernel's log; see [`say!`].
 pub fn print_line(text: fmt::Arguments<'_>) {
+    let _guard = lock();
     // The console's `write_str` does not fail.
     let _ = writeln!(Console, "nimbos: {text}");
 }
 
 /// Prints bytes as they are, but for a carriage return before each line feed.
 pub fn write(bytes: &[u8]) {
+    let _guard = lock();
+    send(bytes);
+}
+
+/// Lets this CPU print whoever was about to, in the middle of a line if need be.
+pub fn break_lock() {
+    IS_BROKEN.store(true, Ordering::Relaxed);
+}
+
+fn lock() -> Option<MutexGuard<'static, ()>> {
+    loop {
+        if IS_BROKEN.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Some(guard) = LOCK.try_lock() {
+            return Some(guard);
+        }
+    }
+}
+
+fn send(bytes: &[u8]) {
     let port = PORT.load(Ordering::Relaxed);
     if port == 0 {
         return;
@@ -51,7 +79,7 @@ struct Console;
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        write(text.as_bytes());
+        send(text.as_bytes());
         Ok(())
     }
 }

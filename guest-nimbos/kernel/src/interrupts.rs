@@ -15,6 +15,9 @@ pub const APIC_ERROR: u8 = 0xf2;
 /// Spurious interrupt of the local APIC; it is not ended with an EOI.
 pub const SPURIOUS: u8 = 0xff;
 
+/// From another CPU: a thread can run, or there is something to be done before a program goes on.
+pub const RESCHEDULE: u8 = 0xf1;
+
 /// Ticks of the timer in a second.
 pub const TICKS_PER_SECOND: u32 = 100;
 
@@ -35,6 +38,8 @@ pub enum Event {
     Timer,
     /// The channel's server has notified: there may be completions.
     Notification,
+    /// Another CPU wants attention.
+    Reschedule,
     /// Nothing that has consequences.
     Nothing,
 }
@@ -79,6 +84,7 @@ impl Interrupts {
                 Event::Notification
             }
             TIMER => Event::Timer,
+            RESCHEDULE => Event::Reschedule,
             SPURIOUS => return Event::Nothing,
             vector => self.handle_unwanted(vector),
         };
@@ -109,6 +115,11 @@ impl Interrupts {
     #[inline(always)]
     pub fn fire_by(&mut self, deadline: u64) {
         self.apic.fire_by(deadline);
+    }
+
+    /// Returns the local APIC.
+    pub fn apic(&mut self) -> &mut Apic {
+        &mut self.apic
     }
 
     /// Makes the inbox ready for the next notification; what it announces is found in the ring, afterwards.

@@ -5,7 +5,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::cpu;
-use crate::backtrace;
+use crate::{backtrace, console, kernel};
 
 static IS_PANICKING: AtomicBool = AtomicBool::new(false);
 
@@ -25,4 +25,6 @@ pub fn begin_report() {
     if IS_PANICKING.swap(true, Ordering::Relaxed) {
         cpu::halt_forever()
     }
+    console::break_lock();
+    kernel::freeze();
 }

@@ -11,7 +11,7 @@ use nimbos::queue::{Links, Queue};
 use crate::arch::trap::UserContext;
 use crate::kernel::exec::Exec;
 use crate::kernel::forward::{Receipt, Request};
-use crate::memory::PageBox;
+use crate::memory::{PageBox, Pages};
 use crate::process::ProcessNo;
 
 /// Most threads of all processes together.
@@ -29,7 +29,10 @@ pub enum State {
     /// It is in the queue of those that can run.
     Ready,
     /// It runs on a CPU, which has its context.
-    Running,
+    Running {
+        /// Number of the CPU.
+        cpu: u8,
+    },
     /// Its system call is not finished.
     Waiting(Wait),
 }
@@ -62,6 +65,13 @@ pub enum Wait {
     },
     /// The end of the process's other threads, to go on in a new program.
     Alone,
+    /// Other CPUs, which may still use memory that was taken away.
+    Unmap {
+        /// The memory.
+        pages: Pages,
+        /// A bit for each CPU.
+        cpus: u32,
+    },
 }
 
 /// A thread.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The local APIC: end of interrupt, and the TSC-deadline timer. (SDM 3A, "APIC")
+//! The local APIC: end of interrupt, commands to other CPUs, and the TSC-deadline timer. (SDM 3A, "APIC")
 
 use x86_64::registers::model_specific::Msr;
 
@@ -18,6 +18,8 @@ const TASK_PRIORITY: u32 = 0x08;
 const EOI: u32 = 0x0b;
 const SPURIOUS_VECTOR: u32 = 0x0f;
 const ERROR_STATUS: u32 = 0x28;
+const ICR_LOW: u32 = 0x30;
+const ICR_HIGH: u32 = 0x31;
 const LVT_TIMER: u32 = 0x32;
 const LVT_LINT0: u32 = 0x35;
 const LVT_LINT1: u32 = 0x36;
@@ -26,6 +28,11 @@ const LVT_ERROR: u32 = 0x37;
 const LVT_MASKED: u32 = 1 << 16;
 const LVT_TSC_DEADLINE: u32 = 0b10 << 17;
 const APIC_ENABLE: u32 = 1 << 8;
+
+/// Interrupt commands: delivery mode, level assert. (SDM 3A, "Interrupt Command Register (ICR)")
+const FIXED: u32 = 0x4000;
+const INIT: u32 = 0x4500;
+const STARTUP: u32 = 0x4600;
 
 /// The local APIC of this CPU. Its timer ticks, and can fire once between two ticks.
 #[derive(Debug)]
@@ -89,6 +96,34 @@ impl Apic {
     pub fn fire_by(&mut self, deadline: u64) {
         if deadline < self.deadline {
             self.rearm(deadline);
+        }
+    }
+
+    /// Sends the interrupt `vector` to the CPU with `apic_id`, which is one of this cell.
+    pub fn send_interrupt(&mut self, apic_id: u32, vector: u8) {
+        self.command(apic_id, FIXED | u32::from(vector));
+    }
+
+    /// Sends INIT to the CPU with `apic_id`.
+    pub fn send_init(&mut self, apic_id: u32) {
+        self.command(apic_id, INIT);
+    }
+
+    /// Sends SIPI to the CPU with `apic_id`: it begins at the page with this number.
+    pub fn send_startup(&mut self, apic_id: u32, page: u8) {
+        self.command(apic_id, STARTUP | u32::from(page));
+    }
+
+    fn command(&mut self, apic_id: u32, low: u32) {
+        // What the receiver will look at was written before.
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+        if self.is_x2apic {
+            let value = u64::from(apic_id) << 32 | u64::from(low);
+            // SAFETY: the commands of this module start CPUs of this cell or raise vectors that have gates.
+            unsafe { Msr::new(X2APIC_MSR_BASE + ICR_LOW).write(value) };
+        } else {
+            self.write(ICR_HIGH, apic_id << 24);
+            self.write(ICR_LOW, low);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use core::cell::UnsafeCell;
 
+use nimbos::layout::PAGE_LEN;
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
@@ -20,7 +21,7 @@ use x86_64::structures::tss::TaskStateSegment;
 use super::per_cpu::MAX_CPUS;
 use super::trap;
 use crate::backtrace;
-use nimbos::layout::PAGE_LEN;
+use crate::memory::Pages;
 
 /// Code segment of programs.
 pub const USER_CODE: u16 = 0x23;
@@ -103,9 +104,23 @@ impl CpuStacks {
         }
     }
 
+    /// Makes stacks of memory that is never given back, or returns `None` if there is none.
+    pub fn allocate() -> Option<&'static Self> {
+        let pages = Pages::allocate(size_of::<Self>() / PAGE_LEN as usize)?;
+        let address = pages.pointer();
+        pages.leak();
+        // SAFETY: the pages are large enough, aligned and nobody's any more; every content is a stack.
+        Some(unsafe { &*address.cast() })
+    }
+
     /// Returns the address of the lowest page of the kernel's stack, which stays without mapping.
     pub fn guard_page(&self) -> u64 {
         VirtAddr::from_ptr(&self.kernel).as_u64()
+    }
+
+    /// Returns the top of the kernel's stack.
+    pub fn kernel_top(&self) -> u64 {
+        self.kernel.top().as_u64()
     }
 }
 

@@ -5,23 +5,30 @@ use nimbos::layout::PAGE_LEN;
 
 use super::apic::XAPIC_BASE;
 use super::cpu::{self, Features};
-use super::descriptors::BOOT_STACKS;
-use super::image;
+use super::descriptors::CpuStacks;
 use super::paging::{KernelMap, KernelUse};
+use super::{image, start_code};
 use crate::boot::Boot;
 
 /// Leaves the hypervisor's page tables: maps the cell's memory, the kernel's image in its parts, the channels and the
-/// local APIC, and turns on the processor's protection.
-pub fn init(boot: &Boot, features: Features) {
+/// local APIC, and turns on the processor's protection. `stacks` are those of all CPUs. At the page `start_page` other CPUs
+/// begin; the code for that is put there.
+pub fn init(boot: &Boot, features: Features, stacks: &[&CpuStacks], start_page: Option<u64>) {
     let mut map = KernelMap::new();
     for memory in boot.memory() {
         let (start, end) = (memory.base, memory.base + memory.size);
         if start <= image::start() && image::end() <= end {
-            map.map(start, image::start(), KernelUse::Data);
-            map_image(&mut map);
-            map.map(image::end(), end, KernelUse::Data);
+            map_data(&mut map, start, image::start(), stacks);
+            map.map(image::start(), image::constants(), KernelUse::Text);
+            map.map(image::constants(), image::data(), KernelUse::Constants);
+            map_data(&mut map, image::data(), image::end(), stacks);
+            map_data(&mut map, image::end(), end, stacks);
+        } else if Some(start) == start_page {
+            start_code::write(start, map.table());
+            map.map(start, start + PAGE_LEN, KernelUse::Text);
+            map_data(&mut map, start + PAGE_LEN, end, stacks);
         } else {
-            map.map(start, end, KernelUse::Data);
+            map_data(&mut map, start, end, stacks);
         }
     }
     for channel in boot.channels() {
@@ -31,7 +38,7 @@ pub fn init(boot: &Boot, features: Features) {
         map.map(XAPIC_BASE, XAPIC_BASE + PAGE_LEN, KernelUse::Device);
     }
     cpu::enable_no_execute();
-    // SAFETY: the image, the stack, the frames and the channels keep their addresses; the kernel writes neither code nor
+    // SAFETY: the image, the stacks, the frames and the channels keep their addresses; the kernel writes neither code nor
     // constants, runs nothing else, and has no other mapping of a program's memory.
     unsafe {
         map.activate();
@@ -39,11 +46,16 @@ pub fn init(boot: &Boot, features: Features) {
     }
 }
 
-/// Maps the image but for the page below the kernel's stack: running over its end faults.
-fn map_image(map: &mut KernelMap) {
-    let guard = BOOT_STACKS.guard_page();
-    map.map(image::start(), image::constants(), KernelUse::Text);
-    map.map(image::constants(), image::data(), KernelUse::Constants);
-    map.map(image::data(), guard, KernelUse::Data);
-    map.map(guard + PAGE_LEN, image::end(), KernelUse::Data);
+/// Maps memory but for the page below each kernel stack: running over its end faults.
+fn map_data(map: &mut KernelMap, start: u64, end: u64, stacks: &[&CpuStacks]) {
+    let mut next = start;
+    loop {
+        let guards = stacks.iter().map(|stacks| stacks.guard_page());
+        let guard = guards.filter(|guard| (next..end).contains(guard)).min();
+        map.map(next, guard.unwrap_or(end), KernelUse::Data);
+        match guard {
+            Some(guard) => next = guard + PAGE_LEN,
+            None => return,
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod kernel_space;
 pub mod paging;
 pub mod per_cpu;
 pub mod sender;
+pub mod start_code;
 pub mod trap;
 pub mod uart;
 pub mod xstate;

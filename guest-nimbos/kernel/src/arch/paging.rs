@@ -90,6 +90,11 @@ impl KernelMap {
         }
     }
 
+    /// Returns the address of the top-level table.
+    pub fn table(&self) -> u64 {
+        self.top.address()
+    }
+
     /// Makes these the kernel's mappings, for ever.
     ///
     /// # Safety

@@ -4,7 +4,9 @@
 //! In the kernel the GS base is the area's address; a program has a GS base of its own (0), and SWAPGS exchanges the two on
 //! every way in and out. (SDM 3A, "Swapping GS Base"; SDM 2, "SWAPGS")
 
-use core::sync::atomic::AtomicU64;
+use core::arch::asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
@@ -21,6 +23,8 @@ pub struct EntryArea {
     pub registers: AtomicU64,
     /// RSP of the program while SYSCALL's entry needs the register.
     pub syscall_rsp: AtomicU64,
+    /// Number of the CPU.
+    number: AtomicU64,
 }
 
 static AREAS: [EntryArea; MAX_CPUS] = [const { EntryArea::new() }; MAX_CPUS];
@@ -31,6 +35,7 @@ impl EntryArea {
             kernel_rsp: AtomicU64::new(0),
             registers: AtomicU64::new(0),
             syscall_rsp: AtomicU64::new(0),
+            number: AtomicU64::new(0),
         }
     }
 }
@@ -40,6 +45,18 @@ impl EntryArea {
 /// # Panics
 /// If `cpu` is not below [`MAX_CPUS`].
 pub fn init(cpu: usize) {
+    AREAS[cpu].number.store(cpu as u64, Ordering::Relaxed);
     GsBase::write(VirtAddr::from_ptr(&AREAS[cpu]));
     KernelGsBase::write(VirtAddr::zero());
+}
+
+/// Returns the number of this CPU, which has called [`init`].
+pub fn number() -> usize {
+    let number: u64;
+    // SAFETY: in the kernel the GS base is the address of the CPU's area.
+    unsafe {
+        asm!("mov {}, gs:[{offset}]", out(reg) number, offset = const offset_of!(EntryArea, number),
+            options(nostack, readonly, preserves_flags));
+    }
+    number as usize
 }

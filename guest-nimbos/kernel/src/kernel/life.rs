@@ -186,11 +186,15 @@ impl Kernel {
         }
     }
 
-    /// Ends a thread as soon as possible: at once, unless it runs.
+    /// Ends a thread as soon as possible: at once, unless it runs or CPUs use memory that hangs on it.
     fn kill_thread(&mut self, thread: ThreadNo) {
         match self.threads[thread].state {
             State::Free => return,
-            State::Running => {
+            State::Running { cpu } => {
+                self.threads[thread].is_killed = true;
+                return self.cpus.call(cpu.into());
+            }
+            State::Waiting(Wait::Unmap { .. }) => {
                 self.threads[thread].is_killed = true;
                 return;
             }

@@ -32,7 +32,7 @@ impl Kernel {
         let is_running = || {
             self.threads.of(number).any(|thread| {
                 let state = &self.threads[thread].state;
-                matches!(state, State::Ready | State::Running)
+                matches!(state, State::Ready | State::Running { .. })
             })
         };
         let activity = match process.life {

@@ -6,7 +6,9 @@ use nimbos::layout::{PAGE_LEN, page_align_up};
 use nimbos::user_memory::Rights;
 
 use super::{Kernel, Outcome};
-use crate::thread::ThreadNo;
+use crate::arch::per_cpu::MAX_CPUS;
+use crate::process::ProcessNo;
+use crate::thread::{State, ThreadNo, Wait};
 
 impl Kernel {
     /// `mmap(address, length, protection, flags, fd, offset)`: zeroed memory of the process's own, at an address of the kernel's
@@ -49,8 +51,59 @@ impl Kernel {
         let process = self.threads[thread].process;
         let space = self.processes[process].space_mut();
         let pages = space.remove(address, end).ok_or(Errno::Invalid)?;
-        self.forget_mappings(process);
-        drop(pages);
-        Ok(Outcome::Return(0))
+        let cpus = self.forget_mappings(thread, process);
+        if cpus == 0 {
+            return Ok(Outcome::Return(0));
+        }
+        // Until those CPUs have forgotten it too, nobody else may have the memory.
+        self.threads[thread].state = State::Waiting(Wait::Unmap { pages, cpus });
+        self.unmapping += 1;
+        Ok(Outcome::Wait)
+    }
+
+    /// Lets this CPU forget mappings of a process that were taken away, and calls the others that run threads of it; returns a bit
+    /// for each of those.
+    fn forget_mappings(&mut self, thread: ThreadNo, process: ProcessNo) -> u32 {
+        self.reload_space();
+        let mut cpus = 0;
+        for other in self.threads.of(process) {
+            if let State::Running { cpu } = self.threads[other].state
+                && other != thread
+            {
+                cpus |= 1 << cpu;
+            }
+        }
+        for cpu in (0..MAX_CPUS).filter(|cpu| cpus >> cpu & 1 != 0) {
+            self.cpus.call(cpu);
+        }
+        cpus
+    }
+
+    /// The CPU `cpu` was called, and has forgotten what was taken away: finishes calls that wait for no other one.
+    pub fn forgotten_by(&mut self, cpu: usize) {
+        if self.unmapping == 0 {
+            return;
+        }
+        for number in self.threads.numbers() {
+            let thread = &mut self.threads[number];
+            let State::Waiting(Wait::Unmap { cpus, .. }) = &mut thread.state else {
+                continue;
+            };
+            *cpus &= !(1 << cpu);
+            if *cpus != 0 {
+                continue;
+            }
+            self.unmapping -= 1;
+            if let State::Waiting(Wait::Unmap { pages, .. }) =
+                core::mem::replace(&mut thread.state, State::Ready)
+            {
+                drop(pages);
+            }
+            if thread.is_killed {
+                self.end_thread(number);
+            } else {
+                self.finish_call(number, 0);
+            }
+        }
     }
 }

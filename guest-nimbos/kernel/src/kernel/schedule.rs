@@ -5,18 +5,21 @@
 //! interrupt if somebody else can run: the timer's at the latest.
 #![expect(unsafe_code, reason = "runs user code")]
 
+use forward_ring::Call;
 use spin::mutex::TicketMutexGuard;
 
+use super::start::BOOT_CPU;
 use super::{Cpu, Kernel, Outcome, lock};
 use crate::arch::cpu;
-use crate::arch::paging;
 use crate::arch::trap::Trap;
 use crate::fault_report;
-use crate::interrupts::Event;
-use crate::process::ProcessNo;
+use crate::interrupts::{Event, TICKS_PER_SECOND};
 use crate::syscall;
 use crate::thread::{State, ThreadNo};
 use nimbos::abi::{SIGSEGV, STATUS_SIGNAL};
+
+/// Interrupts for which a kernel that ends waits for a session with a new server.
+const PATIENCE_AT_END: u32 = TICKS_PER_SECOND;
 
 type Guard = TicketMutexGuard<'static, Kernel>;
 
@@ -24,8 +27,8 @@ type Guard = TicketMutexGuard<'static, Kernel>;
 pub fn run(mut cpu: Cpu) -> ! {
     let mut kernel = lock();
     loop {
-        if let Some(status) = kernel.end {
-            kernel.shut_down(&mut cpu, status);
+        if kernel.end.is_some() {
+            shut_down(kernel, cpu);
         }
         kernel = match kernel.threads.take_ready() {
             Some(thread) => run_thread(kernel, &mut cpu, thread),
@@ -36,11 +39,14 @@ pub fn run(mut cpu: Cpu) -> ! {
 
 /// Waits for an interrupt and handles it.
 #[inline(always)]
-fn idle(kernel: Guard, cpu: &mut Cpu) -> Guard {
-    cpu.interrupts.fire_by(kernel.first_deadline);
+fn idle(mut kernel: Guard, cpu: &mut Cpu) -> Guard {
+    kernel.leave_space_to_idle(cpu.number);
+    kernel.cpus.set_idle(cpu.number, true);
+    kernel.before_leaving(cpu);
     drop(kernel);
     let event = cpu.interrupts.wait();
     let mut kernel = lock();
+    kernel.cpus.set_idle(cpu.number, false);
     kernel.on_event(cpu, event, None);
     kernel
 }
@@ -48,10 +54,14 @@ fn idle(kernel: Guard, cpu: &mut Cpu) -> Guard {
 /// Runs a thread until another one has its turn.
 #[inline(always)]
 fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
-    kernel.threads[thread].state = State::Running;
-    kernel.enter_space(thread);
-    cpu.interrupts.fire_by(kernel.first_deadline);
+    let running = State::Running {
+        cpu: cpu.number as u8,
+    };
+    kernel.threads[thread].state = running;
+    let process = kernel.threads[thread].process;
+    kernel.enter_space(cpu.number, process);
     loop {
+        kernel.before_leaving(cpu);
         let context = kernel.threads[thread].context.take();
         let mut context = context.expect("a thread that does not run has its context");
         drop(kernel);
@@ -60,21 +70,22 @@ fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
         let trap = unsafe { context.run() };
         kernel = lock();
         kernel.threads[thread].context = Some(context);
+        // Before anything else: the local APIC keeps an interrupt in service until it was handled.
+        if let Trap::Interrupt { vector } = trap {
+            let event = cpu.interrupts.handle(vector);
+            kernel.on_event(cpu, event, Some(thread));
+        }
         if kernel.threads[thread].is_killed {
             kernel.end_thread(thread);
             return kernel;
         }
         let outcome = match trap {
             Trap::SystemCall => syscall::dispatch(&mut kernel, thread),
-            Trap::Interrupt { vector } => {
-                let event = cpu.interrupts.handle(vector);
-                kernel.on_event(cpu, event, Some(thread));
-                if kernel.threads.has_ready() {
-                    kernel.threads.make_ready(thread);
-                    return kernel;
-                }
-                continue;
+            Trap::Interrupt { .. } if kernel.threads.has_ready() => {
+                kernel.threads.make_ready(thread);
+                return kernel;
             }
+            Trap::Interrupt { .. } => continue,
             Trap::Exception => kernel.on_exception(thread),
         };
         match outcome {
@@ -102,6 +113,10 @@ impl Kernel {
                 self.drain();
             }
             Event::Timer => self.on_timer(cpu, running),
+            Event::Reschedule => {
+                self.reload_space();
+                self.forgotten_by(cpu.number);
+            }
             Event::Nothing => {}
         }
     }
@@ -114,7 +129,9 @@ impl Kernel {
                 let process = self.threads[thread].process;
                 self.processes[process].cpu_ticks += 1;
             }
-            self.tick_channel();
+            if cpu.number == BOOT_CPU {
+                self.tick_channel();
+            }
         }
         self.wake_sleepers(now);
         cpu.interrupts.rearm(self.first_deadline);
@@ -129,30 +146,58 @@ impl Kernel {
         Outcome::End
     }
 
-    /// Gives the CPU the memory of a thread's process.
+    /// Waits for a session with a server that has just come and waits for a client, but not for ever.
+    #[cold]
+    fn await_new_server(&mut self, cpu: &mut Cpu) {
+        let is_about_to_connect = |kernel: &Self| matches!(&kernel.channel, Some(channel) if channel.is_about_to_connect());
+        let mut ticks = 0;
+        while ticks < PATIENCE_AT_END && is_about_to_connect(self) {
+            cpu.rearm_after_wait();
+            self.tick_channel();
+            ticks += 1;
+        }
+    }
+
+    /// What a CPU does last before it gives up the lock: its timer fires when the next thread wakes, and others learn what they
+    /// have to.
     #[inline(always)]
-    fn enter_space(&mut self, thread: ThreadNo) {
-        let process = self.threads[thread].process;
-        if self.loaded != Some(process) {
-            // SAFETY: `leave_space` comes before it is dropped.
-            unsafe { self.processes[process].space().activate() };
-            self.loaded = Some(process);
+    fn before_leaving(&mut self, cpu: &mut Cpu) {
+        cpu.interrupts.fire_by(self.first_deadline);
+        if self.cpus.count() > 1 {
+            if self.threads.has_ready() {
+                self.cpus.call_idle();
+            }
+            self.cpus.send_calls(cpu.number, &mut cpu.interrupts);
         }
     }
+}
 
-    /// Lets the CPU forget mappings of a process that were taken away.
-    pub fn forget_mappings(&mut self, process: ProcessNo) {
-        if self.loaded == Some(process) {
-            // SAFETY: as in `enter_space`.
-            unsafe { self.processes[process].space().activate() };
+/// Init has ended: tells the channel's server that there is nothing more to do for it, and stops. The first CPU to come does it.
+#[cold]
+fn shut_down(mut kernel: Guard, mut cpu: Cpu) -> ! {
+    if let Some(status) = kernel.end.filter(|_| !kernel.is_over) {
+        kernel.is_over = true;
+        kernel.await_new_server(&mut cpu);
+        if let Some(channel) = &mut kernel.channel {
+            if channel.is_connected() {
+                channel.finish(Call::End { status }, || cpu.rearm_after_wait());
+            }
+            channel.close();
         }
+        say!("init exited with status {status}");
+        kernel.cpus.call_others();
+        kernel.cpus.send_calls(cpu.number, &mut cpu.interrupts);
     }
+    drop(kernel);
+    cpu::halt_forever()
+}
 
-    /// Sees to it that no CPU has the memory of a process active, which no thread of it uses any more.
-    pub fn leave_space(&mut self, process: ProcessNo) {
-        if self.loaded == Some(process) {
-            paging::activate_kernel();
-            self.loaded = None;
+impl Cpu {
+    /// Waits for an interrupt that nobody else has to know of; the timer goes on.
+    fn rearm_after_wait(&mut self) {
+        if self.interrupts.wait() == Event::Timer {
+            self.interrupts.take_tick(cpu::tsc());
+            self.interrupts.rearm(u64::MAX);
         }
     }
 }

@@ -34,6 +34,11 @@ pub fn two_linux_cpus(trial: &Trial) -> Result<()> {
     passes(trial, "emulator-demo-smp", Firmware::Bios, QUANTUM)
 }
 
+/// With two CPUs for NimbOS.
+pub fn two_nimbos_cpus(trial: &Trial) -> Result<()> {
+    passes(trial, "emulator-demo-nimbos-smp", Firmware::Bios, QUANTUM)
+}
+
 /// With all CPUs in xAPIC mode.
 pub fn xapic(trial: &Trial) -> Result<()> {
     passes(trial, "emulator-demo-xapic", Firmware::Bios, QUANTUM)

@@ -79,6 +79,11 @@ pub const TESTS: &[Test] = &[
         load::filtered_logged,
     ),
     Test::new("nimbos: usertests", nimbos::usertests),
+    Test::new("nimbos: usertests, two CPUs", nimbos::usertests_two_cpus),
+    Test::new(
+        "nimbos: usertests, two CPUs, xapic",
+        nimbos::usertests_two_cpus_xapic,
+    ),
     Test::new(
         "nimbos: usertests without XSAVEOPT",
         nimbos::usertests_without_xsaveopt,
@@ -87,6 +92,7 @@ pub const TESTS: &[Test] = &[
     Test::new("forward: the server is killed", forward::kills),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
+    Test::new("demo: two CPUs for NimbOS", demo::two_nimbos_cpus),
     Test::new("demo: filtered doorbell", demo::filtered),
     Test::new("demo: xapic", demo::xapic),
     Test::new("demo: by UEFI", demo::by_uefi),

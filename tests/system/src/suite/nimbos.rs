@@ -10,6 +10,9 @@ use crate::scenario::{Trial, Wanted};
 
 /// Enough for a full table of processes.
 const MEMORY: &str = "48M";
+/// Where further CPUs begin, and a region for the archive, which the hypervisor puts into the last one.
+const START_PAGE: &str = ", { base = 0x3380_0000, size = \"4K\", guest = 0x8000 }, \
+                          { base = 0x3390_0000, size = \"1M\", guest = 0x4600_0000 }";
 /// Far more than it takes on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -23,9 +26,23 @@ pub fn usertests_without_xsaveopt(trial: &Trial) -> Result<()> {
     run(trial, Mode::X2apic, &[0], &["xsaveopt"])
 }
 
+/// On two CPUs.
+pub fn usertests_two_cpus(trial: &Trial) -> Result<()> {
+    run(trial, Mode::X2apic, &[0, 1], &[])
+}
+
+/// On two CPUs, with APICs in memory.
+pub fn usertests_two_cpus_xapic(trial: &Trial) -> Result<()> {
+    run(trial, Mode::Xapic, &[0, 1], &[])
+}
+
 fn run(trial: &Trial, mode: Mode, cpus: &[u32], without: &[&str]) -> Result<()> {
+    let low = match cpus.len() {
+        1 => "",
+        _ => START_PAGE,
+    };
     let memory =
-        format!("[{{ base = 0x3080_0000, size = \"{MEMORY}\", guest = {GUEST_BASE:#x} }}]");
+        format!("[{{ base = 0x3080_0000, size = \"{MEMORY}\", guest = {GUEST_BASE:#x} }}{low}]");
     let more = "initrd = \"nimbos-apps\"\ncmdline = \"init=usertests\"";
     let count = u32::try_from(cpus.len())?;
     let cells = Cells::new(mode, count).elf(Slot::A, cpus, "nimbos", &memory, more);
@@ -38,6 +55,7 @@ fn run(trial: &Trial, mode: Mode, cpus: &[u32], without: &[&str]) -> Result<()> 
     scenario.spec.time_limit = TIME_LIMIT;
     scenario.spec.exclude_features = without.iter().map(|&name| name.to_owned()).collect();
     let seen = scenario.boot_until(&[Wanted::line("a", "init exited with status")])?;
+    seen.find("a", &format!(", {count} CPU(s), "))?;
     let verdict = seen.find("a", "usertests: ")?;
     let passed: usize = verdict
         .strip_prefix("usertests: ")

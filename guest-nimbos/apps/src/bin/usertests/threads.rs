@@ -3,12 +3,13 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use nimbos_apps::abi::number;
+use nimbos_apps::abi::{counter, number};
 use nimbos_apps::system::{self, Error};
 
 use crate::Test;
 use crate::check::{
-    BAD_ADDRESSES, Check, Failure, child, ensure, raw, status, status_of, thread, until,
+    BAD_ADDRESSES, Check, FAULTED, Failure, STACK_LEN, child, ensure, raw, status, status_of,
+    thread, until,
 };
 
 /// The tests.
@@ -21,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("wait-in-threads", wait_in_threads),
     ("yield-alternates", yield_alternates),
     ("preemption", preemption),
+    ("cpus-at-once", cpus_at_once),
+    ("unmap-under-a-thread", unmap_under_a_thread),
     ("clone-refused", clone_refused),
 ];
 
@@ -229,6 +232,78 @@ fn preemption() -> Check {
             both.into_iter()
                 .all(|(count, before)| count.load(Ordering::Relaxed) > before)
         })?;
+    }
+    Ok(())
+}
+
+static SPUN: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn spin_odd_turns(turns: usize) -> ! {
+    spin_turns(1, turns as u32);
+    system::exit_thread(0)
+}
+
+fn spin_turns(own: u32, turns: u32) {
+    let mut turn = SPUN.load(Ordering::Acquire);
+    while turn < turns {
+        if turn % 2 == own {
+            SPUN.store(turn + 1, Ordering::Release);
+        }
+        turn = SPUN.load(Ordering::Acquire);
+    }
+}
+
+/// Two threads that wait for each other without calling the kernel: on one CPU a turn takes a slice of time, on two it takes
+/// next to none, so that many more of them are done long before the test is given up.
+fn cpus_at_once() -> Check {
+    const AT_MOST_MS: i64 = 20_000;
+    let turns = match system::counter(counter::CPUS)? {
+        1 => 20,
+        _ => 50_000,
+    };
+    let start = system::time_ms();
+    thread(spin_odd_turns, turns as usize)?;
+    spin_turns(0, turns);
+    ensure(
+        system::time_ms() - start < AT_MOST_MS,
+        "only one CPU runs threads",
+    )
+}
+
+extern "C" fn read_on(address: usize) -> ! {
+    let memory: *const AtomicU32 = core::ptr::with_exposed_provenance(address);
+    loop {
+        #[expect(unsafe_code, reason = "reads memory that goes away")]
+        // SAFETY: once the memory is away, this ends the process.
+        unsafe { &*memory }.load(Ordering::Relaxed);
+        PROGRESS[0].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A thread that uses memory, perhaps on another CPU, while it is taken away: it must not go on with it.
+fn unmap_under_a_thread() -> Check {
+    let works = || {
+        let taken = || -> Check {
+            let memory = system::map(STACK_LEN)?;
+            thread(read_on, memory.expose_provenance())?;
+            until("the thread has not started", || {
+                PROGRESS[0].load(Ordering::Relaxed) > 0
+            })?;
+            #[expect(unsafe_code, reason = "takes memory away that is in use")]
+            // SAFETY: the thread ends the process.
+            unsafe {
+                system::unmap(memory, STACK_LEN)?;
+            }
+            let _ = system::sleep_ms(1_000);
+            Ok(())
+        };
+        i32::from(taken().is_err())
+    };
+    for _ in 0..5 {
+        ensure(
+            status_of(works)? == FAULTED,
+            "memory that is away is still read",
+        )?;
     }
     Ok(())
 }
