@@ -12,7 +12,15 @@ use crate::image::Initramfs;
 use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
-const NIMBOS_PROGRAMS: [&str; 6] = ["hello", "demo", "stress", "usertests", "crash", "fwdtest"];
+const NIMBOS_PROGRAMS: &[&str] = &[
+    "hello",
+    "demo",
+    "stress",
+    "usertests",
+    "crash",
+    "fwdtest",
+    "sh",
+];
 /// Where the kernel finds its own symbols: its file in the archive of programs.
 pub const KERNEL_IN_ARCHIVE: &str = "boot/nimbos";
 /// Flags of all freestanding code, from the root of the sources.
@@ -46,7 +54,7 @@ pub fn freestanding(lab: &Lab) -> Result<Freestanding> {
     say("building the hypervisor and NimbOS");
     let folder = packages(lab, &["isthmus-hypervisor", "nimbos", "nimbos-apps"])?;
     let mut archive = Initramfs::default();
-    for program in NIMBOS_PROGRAMS {
+    for &program in NIMBOS_PROGRAMS {
         let stripped = lab.image_path("nimbos-apps").join(program);
         strip_debug(&folder.join(program), &stripped)?;
         archive = archive.copy(program, 0o755, &stripped)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What NimbOS programs share: system calls, output, the entry point, and statistics.
+//! What NimbOS programs share: system calls, files, processes, output, the entry point, and statistics.
 //!
 //! A program is a `no_std`, `no_main` binary that names its main function with [`entry!`]:
 //!
@@ -16,11 +16,19 @@
 //! ```
 #![no_std]
 
+pub mod directory;
+mod error;
 pub mod file;
+mod linux;
+pub mod net;
 pub mod output;
+pub mod process;
+pub mod shell;
 pub mod start;
 pub mod statistics;
 pub mod system;
+pub mod time;
 
+pub use error::Error;
 pub use nimbos::abi;
 pub use start::Arguments;

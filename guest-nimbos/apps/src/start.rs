@@ -5,6 +5,8 @@
     reason = "reads the arguments that the kernel put on the stack"
 )]
 
+use core::ffi::CStr;
+use core::num::ParseIntError;
 use core::panic::PanicInfo;
 
 use crate::{eprint, system};
@@ -70,17 +72,32 @@ impl Arguments {
 
     /// Returns an argument, if there is one and it is UTF-8.
     pub fn get(&self, number: usize) -> Option<&'static str> {
+        self.c_str(number)?.to_str().ok()
+    }
+
+    /// Returns an argument as the kernel takes it, if there is one.
+    pub fn c_str(&self, number: usize) -> Option<&'static CStr> {
         let string = *self.strings.get(number)?;
-        // By hand: what `core` offers calls C's strlen.
+        // By hand: what `core` offers for this calls C's strlen.
         // SAFETY: `from_stack`'s caller vouched for the string, which ends with NUL; the loop does not go beyond.
         let bytes = unsafe {
             let mut len = 0;
             while *string.add(len) != 0 {
                 len += 1;
             }
-            core::slice::from_raw_parts(string, len)
+            core::slice::from_raw_parts(string, len + 1)
         };
-        core::str::from_utf8(bytes).ok()
+        CStr::from_bytes_with_nul(bytes).ok()
+    }
+
+    /// Returns the text behind `key` in the first argument that begins with it, such as `count=`.
+    pub fn value(&self, key: &str) -> Option<&'static str> {
+        (1..self.count()).find_map(|number| self.get(number)?.strip_prefix(key))
+    }
+
+    /// Returns the number behind `key`, or `default` if no argument begins with it; what is no number is an error.
+    pub fn number(&self, key: &str, default: u64) -> Result<u64, ParseIntError> {
+        self.value(key).map_or(Ok(default), str::parse)
     }
 }
 

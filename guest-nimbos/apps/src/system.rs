@@ -7,40 +7,10 @@ use core::ffi::CStr;
 
 use nimbos::abi::{ProcessInfo, TIMER_ABSTIME, TimeSpec, WNOHANG, map, number};
 
-/// An error number of Linux, negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub i64);
+pub mod files;
+pub mod sockets;
 
-impl Error {
-    /// No such file.
-    pub const NO_ENTRY: Self = Self(-2);
-    /// The other side of the channel is gone.
-    pub const IO: Self = Self(-5);
-    /// No such open file.
-    pub const BAD_FILE: Self = Self(-9);
-    /// Not permitted.
-    pub const NOT_PERMITTED: Self = Self(-1);
-    /// No such process.
-    pub const NO_PROCESS: Self = Self(-3);
-    /// Too many or too long arguments, or a program that is too large.
-    pub const TOO_BIG: Self = Self(-7);
-    /// Not a program.
-    pub const NOT_EXECUTABLE: Self = Self(-8);
-    /// No such child.
-    pub const NO_CHILD: Self = Self(-10);
-    /// A table is full.
-    pub const AGAIN: Self = Self(-11);
-    /// Not enough memory.
-    pub const NO_MEMORY: Self = Self(-12);
-    /// An address that is not the program's.
-    pub const FAULT: Self = Self(-14);
-    /// Invalid argument.
-    pub const INVALID: Self = Self(-22);
-    /// A path that does not end.
-    pub const NAME_TOO_LONG: Self = Self(-36);
-    /// No such system call.
-    pub const NO_SYSTEM_CALL: Self = Self(-38);
-}
+pub use crate::error::Error;
 
 /// On which side of a `fork` a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,6 +329,22 @@ fn checked(result: i64) -> Result<i64, Error> {
 
 fn int(value: i32) -> u64 {
     i64::from(value) as u64
+}
+
+/// Returns a path as an argument.
+fn path(path: &CStr) -> u64 {
+    path.as_ptr().expose_provenance() as u64
+}
+
+/// Does a system call; arguments that are left out are 0.
+///
+/// # Safety
+/// As for [`call`].
+unsafe fn invoke<const N: usize>(number: u64, arguments: [u64; N]) -> i64 {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&arguments);
+    // SAFETY: the caller's promise.
+    unsafe { call6(number, all) }
 }
 
 /// Does a system call. SYSCALL takes RCX and R11; the kernel preserves all other registers.
