@@ -13,13 +13,15 @@ use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
 const NIMBOS_PROGRAMS: &[&str] = &[
-    "hello",
+    "crash",
     "demo",
+    "echo-client",
+    "echo-server",
+    "fwdtest",
+    "hello",
+    "sh",
     "stress",
     "usertests",
-    "crash",
-    "fwdtest",
-    "sh",
 ];
 /// Where the kernel finds its own symbols: its file in the archive of programs.
 pub const KERNEL_IN_ARCHIVE: &str = "boot/nimbos";
