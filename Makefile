@@ -16,13 +16,16 @@ FUZZ_CASES ?= 10000
 FUZZ = PROPTEST_CASES=$(FUZZ_CASES) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/fuzz $(CARGO) test --release
 
-.PHONY: help run test test-host test-mutants test-emulator conformance fuzz check build clean prerequisites
+.PHONY: help run run-shell test test-host test-mutants test-emulator conformance fuzz check build clean prerequisites
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: prerequisites ## Boot the demo: Linux and NimbOS in two cells, system calls by senduipi
 	@$(LAB) demo
+
+run-shell: prerequisites ## The same with a shell of NimbOS on this terminal; ^A x ends it
+	@$(LAB) shell
 
 test: MUTANTS = --product
 test: check test-host test-mutants test-emulator ## All tests

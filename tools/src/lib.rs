@@ -44,6 +44,7 @@ mod private_apt;
 pub mod run;
 mod self_test;
 pub mod setup;
+pub mod shell;
 mod version;
 
 pub use layout::Lab;

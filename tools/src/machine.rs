@@ -43,6 +43,8 @@ pub struct Console {
     pub com: u8,
     /// What its lines are called by.
     pub label: String,
+    /// The terminal device that it is connected to, in both directions; its lines are not followed then.
+    pub terminal: Option<PathBuf>,
 }
 
 impl Console {
@@ -51,6 +53,7 @@ impl Console {
         Self {
             com,
             label: label.into(),
+            terminal: None,
         }
     }
 
@@ -138,11 +141,11 @@ impl MachineSpec {
         line("pci: enabled=1, chipset=i440fx".into());
         medium_lines(medium).into_iter().for_each(&mut line);
         for console in &self.consoles {
-            line(format!(
-                "com{}: enabled=1, mode=file, dev={}",
-                console.com,
-                console.file_name()
-            ));
+            let device = match &console.terminal {
+                Some(path) => format!("mode=term, dev={}", path.display()),
+                None => format!("mode=file, dev={}", console.file_name()),
+            };
+            line(format!("com{}: enabled=1, {device}", console.com));
         }
         if self.e9 {
             line("port_e9_hack: enabled=1".into());
@@ -265,6 +268,20 @@ mod tests {
         ] {
             assert!(has_line(&spec, line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_serial_port_can_be_a_terminal() {
+        let mut console = Console::new(3, "nimbos");
+        console.terminal = Some("/dev/pts/7".into());
+        let spec = MachineSpec {
+            consoles: vec![console],
+            ..MachineSpec::default()
+        };
+        assert!(has_line(
+            &spec,
+            "com3: enabled=1, mode=term, dev=/dev/pts/7"
+        ));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `lab`: set up the emulated machine, build for it, boot it.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +15,9 @@ use lab::demo::{self, Demo};
 use lab::image::BootImage;
 use lab::machine::{Console, Firmware, Machine, MachineSpec, Medium};
 use lab::run::{Echo, End, RunOutcome};
+use lab::shell::{self, Ended, RawTerminal, User};
 use lab::{Lab, kernel_module, setup};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 const TIME_LIMIT_EXIT: u8 = 124;
 
@@ -36,6 +41,9 @@ enum Action {
     /// The main job: boot a stock Linux and NimbOS in two cells, and check that system calls cross. Sets up and
     /// builds whatever is missing. Exits with 0 only when every check held.
     Demo(DemoOptions),
+    /// The demo's cells with a shell: NimbOS's console is this terminal, or standard input and output. Ends with the
+    /// shell's status; `^A x` ends it at any time.
+    Shell(ShellOptions),
     /// Put a Multiboot2 kernel and modules on an ISO and boot it. Exits with 0 when the guest switched
     /// the machine off or the awaited text came, 1 when something failed, 124 at the time limit.
     Boot(BootOptions),
@@ -62,6 +70,22 @@ struct DemoOptions {
     time_limit: u64,
     /// What to call the run: the folder of its files.
     #[arg(long, default_value = "demo")]
+    name: String,
+}
+
+#[derive(Args)]
+struct ShellOptions {
+    /// The cells: a TOML file with cells named linux and nimbos [default: configs/emulator-demo.toml].
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Start by UEFI, not by the BIOS.
+    #[arg(long)]
+    uefi: bool,
+    /// Wall-clock seconds after which the machine is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    time_limit: u64,
+    /// What to call the run: the folder of its files.
+    #[arg(long, default_value = "shell")]
     name: String,
 }
 
@@ -140,6 +164,7 @@ fn perform(options: Options) -> Result<ExitCode> {
         }
         Action::SelfTest => drop(setup::self_test(&lab)?),
         Action::Demo(options) => return demo(&lab, options),
+        Action::Shell(options) => return shell(&lab, options),
         Action::Boot(options) => return boot(&lab, options),
         Action::KernelModule { folder } => {
             let module = kernel_module::build(&lab, &setup::linux(&lab)?, &folder)?;
@@ -166,6 +191,67 @@ fn demo(lab: &Lab, options: DemoOptions) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn shell(lab: &Lab, options: ShellOptions) -> Result<ExitCode> {
+    let default = || lab.root().join("configs/emulator-demo.toml");
+    let demo = Demo {
+        config: options.config.unwrap_or_else(default),
+        firmware: firmware(options.uefi),
+        quantum: 16,
+        time_limit: Duration::from_secs(options.time_limit),
+        echo: Echo::Quiet,
+        name: options.name,
+    };
+    let (emulator, linux) = setup::all(lab)?;
+    let programs = demo::Programs::build(lab, linux)?;
+    let folder = lab.run_dir(&demo.name);
+    eprintln!(
+        "[lab] booting; other consoles: {0}/com1.log (Linux), {0}/com2.log (hypervisor)\n\
+         [lab] Linux takes about half a minute until it serves; ^A x ends everything",
+        folder.display()
+    );
+    let signals = Signals::register()?;
+    let raw = RawTerminal::enter()?;
+    let user = User {
+        input: Box::new(io::stdin()),
+        output: Box::new(io::stdout()),
+        is_terminal: raw.is_some(),
+    };
+    let ended = shell::boot(lab, &emulator, &programs, &demo, user, || signals.seen());
+    drop(raw);
+    Ok(match ended? {
+        Ended::Shell(status) => ExitCode::from(status as u8),
+        Ended::Quit => ExitCode::SUCCESS,
+        Ended::Signal(signal) => ExitCode::from((128 + signal) as u8),
+    })
+}
+
+/// Signals that would end the lab with the terminal in raw mode.
+struct Signals {
+    seen: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    fn register() -> Result<Self> {
+        let register = |signal| {
+            let seen = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal, Arc::clone(&seen))
+                .with_context(|| format!("cannot wait for signal {signal}"))?;
+            Ok((signal, seen))
+        };
+        let seen = [SIGHUP, SIGINT, SIGTERM].into_iter().map(register);
+        Ok(Self {
+            seen: seen.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Returns one that has come.
+    fn seen(&self) -> Option<i32> {
+        let mut seen = self.seen.iter();
+        let found = seen.find(|(_, seen)| seen.load(Ordering::Relaxed));
+        found.map(|&(signal, _)| signal)
+    }
 }
 
 fn firmware(uefi: bool) -> Firmware {

@@ -113,13 +113,25 @@ impl Machine<'_> {
         name: &str,
         medium: &Medium,
         echo: Echo,
+        on_line: impl FnMut(&Line) -> ControlFlow<V>,
+    ) -> Result<RunOutcome<V>> {
+        self.boot_watched(name, medium, echo, on_line, || ControlFlow::Continue(()))
+    }
+
+    /// Does the same, and asks `on_look` too each time it has looked at the consoles, several times a second.
+    pub fn boot_watched<V>(
+        &self,
+        name: &str,
+        medium: &Medium,
+        echo: Echo,
         mut on_line: impl FnMut(&Line) -> ControlFlow<V>,
+        mut on_look: impl FnMut() -> ControlFlow<V>,
     ) -> Result<RunOutcome<V>> {
         let folder = self.lab.run_dir(name);
         let _claim = claim(&folder)?;
         for start in 1.. {
             let mut running = Running::start(self, medium, &folder, echo)?;
-            let outcome = running.follow(self.spec.time_limit, &mut on_line)?;
+            let outcome = running.follow(self.spec.time_limit, &mut on_line, &mut on_look)?;
             let died_at_start = outcome.lines.is_empty()
                 && matches!(outcome.end, End::Died(status) if status.code() == Some(139) || status.signal() == Some(11));
             if !died_at_start || start == STARTS {
@@ -170,6 +182,7 @@ impl Running {
             .spec
             .consoles
             .iter()
+            .filter(|console| console.terminal.is_none())
             .map(|console| {
                 (
                     console.label.clone(),
@@ -203,6 +216,7 @@ impl Running {
         &mut self,
         time_limit: Duration,
         on_line: &mut impl FnMut(&Line) -> ControlFlow<V>,
+        on_look: &mut impl FnMut() -> ControlFlow<V>,
     ) -> Result<RunOutcome<V>> {
         let mut lines = Vec::new();
         let mut verdict = None;
@@ -222,6 +236,7 @@ impl Running {
                 }
                 lines.push(line);
             }
+            verdict = verdict.or_else(|| on_look().break_value());
             if has_fault {
                 break;
             }

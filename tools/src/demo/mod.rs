@@ -84,7 +84,8 @@ impl Programs {
         })
     }
 
-    fn iso(&self, lab: &Lab, demo: &Demo, system: &System) -> Result<PathBuf> {
+    /// Puts them and a configuration on the ISO of a run.
+    pub(crate) fn iso(&self, lab: &Lab, demo: &Demo, system: &System) -> Result<PathBuf> {
         let config = lab.image_path(&format!("{}.cells", demo.name));
         layout::write_whole(&config, &cell_config::encode(system))?;
         let iso = lab.image_path(&format!("{}.iso", demo.name));
@@ -151,7 +152,7 @@ pub fn read_config(path: &Path) -> Result<System> {
 }
 
 /// The emulated machine for a configuration: as many CPUs, as much memory, and the consoles that it names.
-fn machine_spec(demo: &Demo, system: &System) -> Result<MachineSpec> {
+pub(crate) fn machine_spec(demo: &Demo, system: &System) -> Result<MachineSpec> {
     let cells = system
         .cells
         .iter()
