@@ -100,7 +100,9 @@ pub mod map {
     pub const MAP_ANONYMOUS: u64 = 0x20;
 }
 
-/// Standard output: a file of the server.
+/// Standard input: a file of the server, unless the console is init's own.
+pub const STDIN: i32 = 0;
+/// Standard output: likewise.
 pub const STDOUT: i32 = 1;
 /// Standard error: the cell's own console.
 pub const STDERR: i32 = 2;
@@ -111,6 +113,8 @@ pub const TIMER_ABSTIME: u64 = 1;
 pub const WNOHANG: u64 = 1;
 /// Highest number of a signal; each one but 0 ends a process.
 pub const MAX_SIGNAL: u64 = 64;
+/// The signal of ^C on the console.
+pub const SIGINT: i32 = 2;
 /// The signal that nothing can avoid.
 pub const SIGKILL: i32 = 9;
 /// The signal of an access that is not allowed; every fault counts as one.

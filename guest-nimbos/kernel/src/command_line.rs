@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel's command line: words `key=value` (`log=path`), and last `init=NAME ARGUMENT...`.
+//! The kernel's command line: words `key=value` (`log=path`, `console=own`), and last `init=NAME ARGUMENT...`.
 
 /// Which program to start, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,19 @@ impl<'a> Init<'a> {
 
 /// Tells whether a line on the console is wanted for each notification sent and received: `log=path` before `init=`.
 pub fn logs_path(command_line: &str) -> bool {
+    has_word(command_line, "log=path")
+}
+
+/// Tells whether init's standard input, output and error are the cell's own console: `console=own` before `init=`.
+pub fn owns_console(command_line: &str) -> bool {
+    has_word(command_line, "console=own")
+}
+
+fn has_word(command_line: &str, wanted: &str) -> bool {
     command_line
         .split_whitespace()
         .take_while(|word| !word.starts_with("init="))
-        .any(|word| word == "log=path")
+        .any(|word| word == wanted)
 }
 
 #[cfg(test)]
@@ -72,6 +81,14 @@ mod tests {
         for line in ["", "  ", "quiet", "init=", "quiet init= demo", "xinit=demo"] {
             assert_eq!(words(line), None, "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_console_is_inits_when_the_kernel_is_told_so() {
+        assert!(owns_console("console=own init=sh"));
+        assert!(owns_console("log=path console=own init=sh"));
+        assert!(!owns_console("init=sh console=own"));
+        assert!(!owns_console("console=linux init=sh"));
     }
 
     #[test]

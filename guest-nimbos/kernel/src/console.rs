@@ -2,7 +2,7 @@
 //! The cell's console: a 16550 UART at an I/O port, polled.
 //!
 //! The kernel's own lines begin with `nimbos: ` and are printed by [`say!`]. A program writes to the same UART by way
-//! of its standard error, unchanged.
+//! of its standard error, unchanged. Keys are for programs; `kernel::keyboard` reads them.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -72,6 +72,14 @@ fn send(bytes: &[u8]) {
             uart::send(port, b'\r');
         }
         uart::send(port, byte);
+    }
+}
+
+/// Takes a byte that was typed, if one was.
+pub fn read_byte() -> Option<u8> {
+    match PORT.load(Ordering::Relaxed) {
+        0 => None,
+        port => uart::receive(port),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod frames;
 #[cfg(test)]
 mod fuzz;
 pub mod layout;
+pub mod line_discipline;
 pub mod program;
 pub mod queue;
 pub mod reply;

@@ -13,7 +13,7 @@ use crate::user_space::UserSpace;
 pub const MAX_PROCESSES: usize = 64;
 /// Number of the first process for programs.
 pub const INIT_ID: u32 = 1;
-/// The descriptors that are the console of this cell when init starts: standard error.
+/// The descriptors that are the console of this cell when init starts: standard error, unless all three are.
 const FIRST_CONSOLES: u64 = 1 << STDERR;
 
 /// The number of a process in the table.
@@ -193,7 +193,13 @@ impl ProcessNo {
     /// The entry at the beginning.
     pub const FIRST: Self = Self(0);
 
-    fn index(self) -> usize {
+    /// Returns the numbers of all entries.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_PROCESSES as u8).map(Self)
+    }
+
+    /// Returns the entry's place in the table.
+    pub fn index(self) -> usize {
         self.0.into()
     }
 }

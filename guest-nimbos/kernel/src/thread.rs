@@ -63,6 +63,13 @@ pub enum Wait {
         /// The reading.
         deadline: u64,
     },
+    /// A line from the console.
+    Console {
+        /// Where it goes.
+        address: u64,
+        /// How much of it at most.
+        len: usize,
+    },
     /// The end of the process's other threads, to go on in a new program.
     Alone,
     /// Other CPUs, which may still use memory that was taken away.

@@ -14,6 +14,7 @@ const LINE_8N1: u8 = 0x03;
 const DIVISOR_ACCESS: u8 = 0x80;
 const FIFO_ON_AND_EMPTY: u8 = 0x07;
 const READY_TO_SEND: u8 = 0x03;
+const DATA_READY: u8 = 0x01;
 const TRANSMITTER_EMPTY: u8 = 0x20;
 
 /// Polls for one byte: some 0.1 s on a slow machine, so that a dead UART does not stop the kernel.
@@ -40,6 +41,11 @@ pub fn send(base: u16, byte: u8) {
     if (0..MAX_POLLS).any(|_| is_ready()) {
         write(base, DATA, byte);
     }
+}
+
+/// Takes a byte that has come, if one has.
+pub fn receive(base: u16) -> Option<u8> {
+    (read(base, LINE_STATUS) & DATA_READY != 0).then(|| read(base, DATA))
 }
 
 fn read(base: u16, register: u16) -> u8 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How processes and threads begin and end.
 
-use nimbos::abi::{Errno, MAX_SIGNAL, STATUS_SIGNAL, WNOHANG};
+use nimbos::abi::{Errno, MAX_SIGNAL, STATUS_SIGNAL, STDIN, STDOUT, WNOHANG};
 use nimbos::layout::{USER_END, USER_START};
 use nimbos::user_memory::Access;
 
@@ -35,6 +35,9 @@ impl Kernel {
         let context = context.ok_or(LoadError::OutOfMemory)?;
         let mut process = Process::new(INIT_ID, 0, program_name(name.as_bytes()));
         process.space = Some(image.space);
+        for fd in [STDIN, STDOUT] {
+            process.set_console(fd as u64, self.keyboard.is_used);
+        }
         self.last_id = INIT_ID;
         self.processes[ProcessNo::FIRST] = process;
         let thread = self.threads.find_free().ok_or(LoadError::OutOfMemory)?;
@@ -207,8 +210,13 @@ impl Kernel {
                 self.orphan(token);
                 self.end_unborn(receipt.next());
             }
-            State::Waiting(Wait::Child { .. } | Wait::Sleep { .. } | Wait::Alone | Wait::Birth) => {
-            }
+            State::Waiting(
+                Wait::Child { .. }
+                | Wait::Sleep { .. }
+                | Wait::Console { .. }
+                | Wait::Alone
+                | Wait::Birth,
+            ) => {}
         }
         self.end_thread(thread);
     }

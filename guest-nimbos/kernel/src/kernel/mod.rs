@@ -11,6 +11,7 @@
 mod cpus;
 pub mod exec;
 pub mod forward;
+mod keyboard;
 mod life;
 mod list;
 mod memory_calls;
@@ -32,6 +33,7 @@ use crate::process::{Process, Processes};
 use crate::thread::{ThreadNo, Threads};
 use cpus::Cpus;
 use forward::{Owner, Owners};
+use keyboard::Keyboard;
 
 /// Frequency of the time-stamp counter when the hypervisor does not know it.
 const GUESSED_TSC_KHZ: u32 = 1_000_000;
@@ -68,6 +70,8 @@ pub struct Kernel {
     first_deadline: u64,
     /// Notifications received.
     received: u64,
+    /// What is typed on the console.
+    keyboard: Keyboard,
     /// The status of init, once it has ended.
     end: Option<i32>,
     /// Nothing runs any more.
@@ -130,6 +134,7 @@ impl Kernel {
             unmapping: 0,
             first_deadline: u64::MAX,
             received: 0,
+            keyboard: Keyboard::new(),
             end: None,
             is_over: false,
             timing: Timing {

@@ -131,6 +131,7 @@ impl Kernel {
             }
             if cpu.number == BOOT_CPU {
                 self.tick_channel();
+                self.poll_keyboard();
             }
         }
         self.wake_sleepers(now);

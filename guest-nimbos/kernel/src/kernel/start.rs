@@ -56,6 +56,7 @@ pub fn start(boot: &Boot) -> Cpu {
         logs_path,
     };
     kernel.archive = memory::archive(boot);
+    kernel.keyboard.is_used = command_line::owns_console(boot.command_line());
     kernel.channel = boot
         .client_channel()
         .and_then(|info| Channel::open(info, features, logs_path));

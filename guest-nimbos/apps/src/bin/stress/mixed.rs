@@ -81,7 +81,7 @@ pub fn run(plan: Plan) -> Result<u64, Error> {
 }
 
 /// What each thread does.
-extern "C" fn work(number: usize) {
+fn work(number: usize) {
     let counts = &COUNTS[number];
     // Neighbouring seeds would give neighbouring numbers.
     let seed =

@@ -30,6 +30,7 @@ impl Kernel {
         let [fd, second, third, ..] = args;
         let is_console = self.process_of(thread).is_console(fd & FD_MASK);
         match call {
+            number::READ if is_console => return self.read_console(thread, second, third),
             number::READV if is_console => return Err(Errno::BadFile),
             number::READV => return self.vector(thread, Direction::Read, [fd, second, third]),
             number::WRITEV if is_console => {
@@ -94,7 +95,6 @@ impl Kernel {
         let process = self.threads[thread].process;
         let process = &mut self.processes[process];
         Ok(match call {
-            number::READ => return Err(Errno::BadFile),
             number::WRITE => Step::Done(write_console(process.space(), second, third)?),
             number::CLOSE => {
                 process.set_console(fd & FD_MASK, false);

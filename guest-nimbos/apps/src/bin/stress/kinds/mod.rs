@@ -8,8 +8,7 @@ mod sockets;
 
 use core::time::Duration;
 
-use nimbos_apps::system::{self, processes as calls};
-use nimbos_apps::{process, time};
+use nimbos_apps::{process, system, time};
 
 use crate::worker::{Kind, Worker, Wrong};
 use files::Contents;
@@ -64,7 +63,7 @@ fn local(worker: &mut Worker) -> Result<(), Wrong> {
         system::yield_now();
         Ok(())
     })?;
-    let thread = worker.call("gettid", || Ok(process::thread_id()))?;
+    let thread = worker.call("gettid", || Ok(system::thread_id() as u32))?;
     // A thread that is not the first has a number of its own.
     worker.check("gettid", thread != own)?;
     worker.call("kill 0", || process::kill(own, 0))?;
@@ -84,6 +83,6 @@ fn sleep(worker: &mut Worker) -> Result<(), Wrong> {
         nanoseconds: u64::MAX,
     };
     worker.refused("nanosleep", nimbos_apps::Error::INVALID, || {
-        calls::sleep(bad)
+        system::sleep(bad)
     })
 }

@@ -4,6 +4,7 @@
 use core::hint::spin_loop;
 use core::time::Duration;
 
+use nimbos_apps::abi::SIGKILL;
 use nimbos_apps::file::{self, File};
 use nimbos_apps::process::{self, ExitStatus};
 use nimbos_apps::{Error, time};
@@ -12,7 +13,6 @@ use crate::worker::{Kind, Worker, Wrong};
 
 /// Longest life of one that is killed, in microseconds.
 const MAX_LIFE: u64 = 20_000;
-const SIGKILL: i32 = 9;
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
 
@@ -47,10 +47,12 @@ pub fn kill(worker: &mut Worker) -> Result<(), Wrong> {
     let child = worker.call("fork", || process::run(|| stay(way, from)))?;
     let life = Duration::from_micros(worker.random.u64(0..MAX_LIFE));
     worker.call("nanosleep", || time::sleep(life))?;
-    worker.call("kill", || process::kill(child, SIGKILL))?;
+    worker.call("kill", || process::kill(child, SIGKILL as u32))?;
     let ended = worker.call("waitpid", || process::wait(child))?;
     worker.check("status", ended == ExitStatus::KILLED)?;
-    worker.refused("kill", Error::NO_PROCESS, || process::kill(child, SIGKILL))?;
+    worker.refused("kill", Error::NO_PROCESS, || {
+        process::kill(child, SIGKILL as u32)
+    })?;
     worker.call("close", || from.close())?;
     worker.call("close", || to.close())
 }
