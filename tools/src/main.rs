@@ -15,7 +15,7 @@ use lab::demo::{self, Demo};
 use lab::image::BootImage;
 use lab::machine::{Console, Firmware, Machine, MachineSpec, Medium};
 use lab::run::{Echo, End, RunOutcome};
-use lab::shell::{self, Ended, RawTerminal, User};
+use lab::shell::{self, Ended, Pace, RawTerminal, User};
 use lab::{Lab, kernel_module, setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -216,7 +216,11 @@ fn shell(lab: &Lab, options: ShellOptions) -> Result<ExitCode> {
     let user = User {
         input: Box::new(io::stdin()),
         output: Box::new(io::stdout()),
-        is_terminal: raw.is_some(),
+        pace: if raw.is_some() {
+            Pace::Terminal
+        } else {
+            Pace::Lines
+        },
     };
     let ended = shell::boot(lab, &emulator, &programs, &demo, user, || signals.seen());
     drop(raw);

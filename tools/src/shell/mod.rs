@@ -44,10 +44,19 @@ pub struct User {
     pub input: Box<dyn Read + Send>,
     /// What is shown.
     pub output: Box<dyn Write + Send>,
-    /// Whether it is a terminal in raw mode: ^A begins a command to the lab, and NimbOS's bytes are shown as they are.
-    /// Otherwise the input is lines of a file, of which NimbOS gets no more than it has room for, and at their end an end
-    /// of file.
-    pub is_terminal: bool,
+    /// Who types, and how fast.
+    pub pace: Pace,
+}
+
+/// Where input comes from. NimbOS never gets more than it has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// A terminal in raw mode: ^A begins a command to the lab, and NimbOS's bytes are shown as they are.
+    Terminal,
+    /// A file: each line follows a prompt of the shell, or a silence; at its end comes an end of file.
+    Lines,
+    /// A file whose reader waits itself for what it wants to see.
+    Caller,
 }
 
 /// How a session ended.
@@ -84,7 +93,7 @@ pub fn boot(
     let iso = programs.iso(lab, demo, &system)?;
     let terminal = PseudoTerminal::open()?;
     let spec = on_terminal(machine_spec(demo, &system)?, &terminal)?;
-    let session = Arc::new(Session::new(user.is_terminal));
+    let session = Arc::new(Session::new(user.pace));
     let shown = start_threads(user, &terminal, &session, console_log(lab, demo))?;
     let outcome = Machine::new(lab, emulator, spec).boot_watched(
         &demo.name,
@@ -148,8 +157,9 @@ fn start_threads(
     let User {
         input,
         output,
-        is_terminal,
+        pace,
     } = user;
+    let is_terminal = pace == Pace::Terminal;
     let (reader, writer) = (terminal.master()?, terminal.master()?);
     let typed = Arc::clone(session);
     // Nobody waits for this one: it may be in a read that never ends.

@@ -13,17 +13,21 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Ended;
 use super::keys::RETURN;
+use super::{Ended, Pace};
 
 /// Bytes that may be on their way to NimbOS: half of what the UART holds.
 const WINDOW: usize = 8;
+const BELL: u8 = 0x07;
 /// What the shell prints before it reads a line.
 const PROMPT: &[u8] = b"nimbos$ ";
 /// What the kernel prints when its first program has ended, before the status.
 const EXIT_LINE: &str = "nimbos: init exited with status ";
 /// How long nothing may come after that line, if Linux does not confirm it.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long nothing may come before the next line of a file is for a program that reads. (A kernel that waits for Linux says
+/// so more often.)
+const LINE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a user waits for an echo that does not come: a key was lost, or a program without echo reads.
 const USER_PATIENCE: Duration = Duration::from_secs(1);
 /// Longest line of the console that is looked at.
@@ -32,7 +36,7 @@ const MAX_LINE: usize = 1024;
 /// What the threads of a session share.
 #[derive(Debug)]
 pub struct Session {
-    is_terminal: bool,
+    pace: Pace,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,6 +48,10 @@ struct State {
     /// The console's line so far.
     line: Vec<u8>,
     has_prompted: bool,
+    /// Whether a line was sent since the last prompt.
+    is_line_sent: bool,
+    /// When something came last.
+    heard: Option<Instant>,
     /// The status in the kernel's last line, and when that came.
     told: Option<(i32, Instant)>,
     is_served: bool,
@@ -52,10 +60,10 @@ struct State {
 }
 
 impl Session {
-    /// A session with a user at a terminal, or with a file.
-    pub fn new(is_terminal: bool) -> Self {
+    /// A session with this user.
+    pub fn new(pace: Pace) -> Self {
         Self {
-            is_terminal,
+            pace,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -65,32 +73,43 @@ impl Session {
     /// Returns `false` when the session is over.
     pub fn wait_for_room(&self, byte: u8) -> bool {
         let mut state = self.lock();
-        while !state.is_closed && (state.in_flight.len() >= WINDOW || self.must_wait(&state)) {
-            if self.is_terminal {
-                let waited = self.changed.wait_timeout(state, USER_PATIENCE);
-                let (changed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                state = changed;
-                if timeout.timed_out() {
-                    state.in_flight.clear();
-                }
-            } else {
-                let waited = self.changed.wait(state);
-                state = waited.unwrap_or_else(PoisonError::into_inner);
+        while !state.is_closed
+            && let Some(limit) = self.obstacle(&state)
+        {
+            let waited = self.changed.wait_timeout(state, limit);
+            let (changed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = changed;
+            if timeout.timed_out() && self.pace == Pace::Terminal {
+                state.in_flight.clear();
             }
         }
         if byte == RETURN || (b' '..0x7f).contains(&byte) {
             state.in_flight.push_back(byte);
         }
+        state.is_line_sent |= byte == RETURN;
         !state.is_closed
     }
 
-    fn must_wait(&self, state: &State) -> bool {
-        !self.is_terminal && !state.has_prompted
+    /// Returns how long to wait before another look, if nothing more can be sent for now.
+    fn obstacle(&self, state: &State) -> Option<Duration> {
+        if state.in_flight.len() >= WINDOW {
+            return Some(USER_PATIENCE);
+        }
+        if self.pace != Pace::Lines {
+            return None;
+        }
+        if !state.has_prompted {
+            return Some(LINE_SILENCE);
+        }
+        let silence = state.heard?.elapsed();
+        let left = LINE_SILENCE.checked_sub(silence)?;
+        state.is_line_sent.then_some(left)
     }
 
     /// Takes note of what NimbOS says.
     pub fn hear(&self, bytes: &[u8]) {
         let mut state = self.lock();
+        state.heard = Some(Instant::now());
         for &byte in bytes {
             state.hear(byte);
         }
@@ -136,14 +155,16 @@ impl Session {
 
 impl State {
     fn hear(&mut self, byte: u8) {
-        if self.in_flight.front() == Some(&byte) {
+        // A byte that was refused, because its line is too long, rings the bell.
+        if self.in_flight.front() == Some(&byte) || byte == BELL {
             self.in_flight.pop_front();
         }
         match byte {
             b'\n' => {
                 let line = String::from_utf8_lossy(&self.line);
-                let status = line.trim_end().strip_prefix(EXIT_LINE);
-                let status = status.and_then(|status| status.parse().ok());
+                // A program's last line may have no end.
+                let status = line.trim_end().rsplit_once(EXIT_LINE);
+                let status = status.and_then(|(_, status)| status.parse().ok());
                 self.told = status.map(|status| (status, Instant::now()));
                 self.line.clear();
             }
@@ -152,7 +173,10 @@ impl State {
                 if self.line.len() < MAX_LINE {
                     self.line.push(byte);
                 }
-                self.has_prompted |= self.line.ends_with(PROMPT);
+                if self.line.ends_with(PROMPT) {
+                    self.has_prompted = true;
+                    self.is_line_sent = false;
+                }
             }
         }
     }
@@ -163,7 +187,7 @@ mod tests {
     use super::*;
 
     fn prompted() -> Session {
-        let session = Session::new(false);
+        let session = Session::new(Pace::Lines);
         session.hear(PROMPT);
         session
     }
@@ -199,8 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn the_next_line_of_a_file_follows_a_prompt() {
+        let session = prompted();
+        assert!(session.wait_for_room(b'a') && session.wait_for_room(RETURN));
+        session.hear(b"a\r\nits output\r\n");
+        assert!(session.obstacle(&session.lock()).is_some());
+        session.hear(PROMPT);
+        assert_eq!(session.obstacle(&session.lock()), None);
+        // A user is not kept waiting.
+        let user = Session::new(Pace::Terminal);
+        assert!(user.wait_for_room(RETURN));
+        assert_eq!(user.obstacle(&user.lock()), None);
+    }
+
+    #[test]
     fn nobody_waits_after_the_end() {
-        let session = Session::new(false);
+        let session = Session::new(Pace::Lines);
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| session.wait_for_room(b'a'));
             session.close();
@@ -224,13 +262,15 @@ mod tests {
         session.set_served();
         session.hear(b"\nnimbos: init exited with status 7\r\nnimbos$ ");
         assert_eq!(session.ended(), None);
-        session.hear(b"\r\n echo nimbos: init exited with status 7\r\n");
+        session.hear(b"nimbos: init exited with status x\r\n");
         assert_eq!(session.ended(), None);
+        session.hear(b"no line end nimbos: init exited with status 8\r\n");
+        assert_eq!(session.ended(), Some(Ended::Shell(8)));
     }
 
     #[test]
     fn the_user_ends_a_session_at_any_time() {
-        let session = Session::new(true);
+        let session = Session::new(Pace::Terminal);
         assert_eq!(session.ended(), None);
         session.quit();
         assert_eq!(session.ended(), Some(Ended::Quit));

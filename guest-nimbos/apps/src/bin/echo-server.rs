@@ -39,10 +39,7 @@ fn serve(port: u16, clients: u64) -> Result<(), Error> {
             // It is the parent's; here it would only keep the port taken.
             let _ = listener.close();
             match file::copy(connection, connection) {
-                Ok(bytes) => {
-                    eprintln!("echo-server: {peer} is done, bytes={bytes}");
-                    0
-                }
+                Ok(_) => 0,
                 Err(error) => {
                     eprintln!("echo-server: {peer}: {error}");
                     1

@@ -17,6 +17,7 @@ mod load;
 mod nimbos;
 mod refusals;
 mod regressions;
+mod shell;
 
 use anyhow::Result;
 
@@ -97,6 +98,8 @@ pub const TESTS: &[Test] = &[
     Test::new("demo: xapic", demo::xapic),
     Test::new("demo: by UEFI", demo::by_uefi),
     Test::new("demo: finer interleaving", demo::finer_interleaving),
+    Test::new("shell: a script on NimbOS's console", shell::script),
+    Test::new("shell: the end of what is typed", shell::end_of_file),
     Test::new("conformance: bare", conformance::bare),
     Test::new("conformance: direct", conformance::direct),
     Test::new("conformance: filtered", conformance::filtered),

@@ -87,7 +87,13 @@ fn run_lines(file: File, prompt: &str) -> i32 {
                 eprintln!("sh: {why}");
                 shell.set_status(USAGE);
             }
-            Ok(Line::End) => return shell.status(),
+            Ok(Line::End) => {
+                if !prompt.is_empty() {
+                    // What comes next is not to stand behind the prompt.
+                    eprintln!("");
+                }
+                return shell.status();
+            }
             Err(error) => {
                 eprintln!("sh: cannot read the next line: {error}");
                 return 1;
