@@ -18,6 +18,7 @@ mod nimbos;
 mod refusals;
 mod regressions;
 mod shell;
+mod stress;
 
 use anyhow::Result;
 
@@ -65,6 +66,7 @@ pub const TESTS: &[Test] = &[
         "regress: every defect of the switch is noticed",
         regressions::defects_are_noticed,
     ),
+    Test::long("stress: calls of all kinds, ten minutes", stress::long),
     Test::long("regress: Linux and NimbOS under load, long", load::long),
     Test::long(
         "regress: Linux and NimbOS under load, long, filtered",
@@ -98,6 +100,11 @@ pub const TESTS: &[Test] = &[
     Test::new("demo: xapic", demo::xapic),
     Test::new("demo: by UEFI", demo::by_uefi),
     Test::new("demo: finer interleaving", demo::finer_interleaving),
+    Test::new("stress: calls of all kinds", stress::short),
+    Test::new(
+        "stress: calls of all kinds, filtered",
+        stress::short_filtered,
+    ),
     Test::new("shell: a script on NimbOS's console", shell::script),
     Test::new("shell: the end of what is typed", shell::end_of_file),
     Test::new("conformance: bare", conformance::bare),
