@@ -130,7 +130,7 @@ const SCRIPT: &[Step] = &[
         "ps",
         &[
             "  PID  PPID STATE   THREADS  TICKS NAME",
-            "    1     0 waiting       1 * sh",
+            "    1     0 * sh",
             "* 1 running       1 * sh",
         ],
     ),
@@ -170,9 +170,9 @@ const SCRIPT: &[Step] = &[
         ],
     ),
     command(
-        "echo-client 127.0.0.1 0; echo-client nowhere 1; echo $?",
+        "echo-client 192.0.2.1 1; echo-client nowhere 1; echo $?",
         &[
-            "echo-client: 127.0.0.1:0: *",
+            "echo-client: 192.0.2.1:1: Network is unreachable",
             "echo-client: nowhere: not an IPv4 address",
             "2",
         ],
