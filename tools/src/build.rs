@@ -13,6 +13,7 @@ use crate::{Lab, layout};
 
 /// Programs of NimbOS, each a binary of the package `nimbos-apps`.
 const NIMBOS_PROGRAMS: &[&str] = &[
+    "alarmtest",
     "crash",
     "demo",
     "echo-client",
@@ -21,6 +22,7 @@ const NIMBOS_PROGRAMS: &[&str] = &[
     "hello",
     "sh",
     "stress",
+    "uintrtest",
     "usertests",
 ];
 /// Where the kernel finds its own symbols: its file in the archive of programs.

@@ -34,6 +34,8 @@ impl Error {
     pub const ACCESS: Self = Self(-13);
     /// An address that is not the program's.
     pub const FAULT: Self = Self(-14);
+    /// There is one already, or all places are taken.
+    pub const BUSY: Self = Self(-16);
     /// There is such a file already.
     pub const EXISTS: Self = Self(-17);
     /// Not a directory.

@@ -19,10 +19,12 @@
 pub mod directory;
 mod error;
 pub mod file;
+pub mod interrupt;
 mod linux;
 pub mod net;
 pub mod output;
 pub mod process;
+pub mod registers;
 pub mod shell;
 pub mod start;
 pub mod statistics;

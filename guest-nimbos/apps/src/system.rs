@@ -9,6 +9,7 @@ use nimbos::abi::{ProcessInfo, TIMER_ABSTIME, TimeSpec, WNOHANG, map, number};
 
 pub mod files;
 pub mod sockets;
+pub mod uintr;
 
 pub use crate::error::Error;
 

@@ -61,10 +61,33 @@ pub mod number {
     pub const EXIT_GROUP: u64 = 231;
     /// `dup3(fd, new, flags)`: forwarded.
     pub const DUP3: u64 = 292;
+    /// `uintr_register_sender(tid, vector)`: the right to post a user vector to a thread; returns the index for SENDUIPI.
+    /// Error of both sides' calls: -ENOSYS where the processor has no user interrupts.
+    pub const UINTR_REGISTER_SENDER: u64 = 333;
+    /// `uintr_register_handler(handler, stack_adjust, flags)`: makes this thread a receiver; flags are 0. UIF is 0 then: STUI
+    /// allows delivery, and is with CLUI the mask of all vectors.
+    pub const UINTR_REGISTER_HANDLER: u64 = 334;
+    /// `uintr_unregister_sender(index)`: from then on SENDUIPI with this index faults.
+    pub const UINTR_UNREGISTER_SENDER: u64 = 335;
+    /// `uintr_unregister_handler()`: what is pending is lost; posts of those who still have an index go nowhere.
+    pub const UINTR_UNREGISTER_HANDLER: u64 = 336;
+    /// `uintr_wait(*timespec)`: waits until a user interrupt is pending, whatever UIF is, for the time given at most; 0: for
+    /// ever. Call it with UIF = 0: a handler that runs before the call takes what it would wait for.
+    pub const UINTR_WAIT: u64 = 337;
+    /// `uintr_allow(vector, pid)`: lets a process register as sender of this vector to this thread: -1 every one, 0 none any
+    /// more but the own one, which always may. Who has an index keeps it.
+    pub const UINTR_ALLOW: u64 = 338;
     /// `forward_null()`: a forwarded call that does nothing.
     pub const FORWARD_NULL: u64 = 500;
     /// `counters(index)`: see [`super::counter`].
     pub const COUNTERS: u64 = 501;
+    /// `sigalarm(ticks, handler, flags)`: after every so many [`super::TICKS_PER_SECOND`]ths of a second of CPU time of the process
+    /// the handler is called, in whichever thread used them; it must not return but call `sigreturn`. While it runs, it is not
+    /// called again. With [`super::ALARM_USER_INTERRUPT`] `handler` is a user vector, which is posted to this thread. `ticks` = 0:
+    /// no more. A child has no alarm, nor has a new program.
+    pub const SIGALARM: u64 = 510;
+    /// `sigreturn()`: ends the handler; all registers are what they were.
+    pub const SIGRETURN: u64 = 511;
     /// `process_list(*array, count)`: fills at most `count` entries of [`super::ProcessInfo`], returns how many processes
     /// there are.
     pub const PROCESS_LIST: u64 = 502;
@@ -87,6 +110,14 @@ pub mod counter {
     /// VM exits of the server's cell.
     pub const SERVER_VM_EXITS: u64 = SERVER_BASE;
 }
+
+/// Process of [`number::UINTR_ALLOW`] that stands for all.
+pub const UINTR_EVERYBODY: u64 = u64::MAX;
+
+/// Flag of [`number::SIGALARM`]: the alarm is a user interrupt.
+pub const ALARM_USER_INTERRUPT: u64 = 1;
+/// Ticks of the timer in a second.
+pub const TICKS_PER_SECOND: u32 = 100;
 
 /// Arguments of the system call [`number::MMAP`], Linux's numbers.
 pub mod map {
@@ -146,14 +177,20 @@ pub enum Errno {
     Again = -11,
     /// Not enough memory.
     NoMemory = -12,
+    /// Not allowed by whom it concerns.
+    Access = -13,
     /// An address outside the program's memory.
     Fault = -14,
+    /// There is one already, or all places are taken.
+    Busy = -16,
     /// Invalid argument.
     Invalid = -22,
     /// A path that does not end.
     NameTooLong = -36,
     /// No such system call.
     NoSystemCall = -38,
+    /// Nothing came in time.
+    TimedOut = -110,
 }
 
 /// Time as `clock_gettime` stores it.

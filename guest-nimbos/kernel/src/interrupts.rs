@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Interrupts: their vectors, and what each one does.
 
-use uintr::Upid;
+use uintr::{Notification, Upid};
 
 use crate::arch::apic::Apic;
 use crate::arch::cpu;
 
 /// Notification of the channel's server. Not UINV, so that it arrives as an ordinary interrupt; the number is cRTOS's.
 pub const NOTIFICATION: u8 = 41;
+/// Notification of user interrupts: UINV while a receiver runs. Taken as an ordinary interrupt it says nothing, because the
+/// receiver has stopped running meanwhile: the request is found when it runs again. The number is cRTOS's.
+pub const USER_INTERRUPT: u8 = 0xec;
+/// Notification of a user interrupt for a thread that waits for one. Never UINV.
+pub const USER_INTERRUPT_WAKE_UP: u8 = 0xed;
 /// The local APIC's timer.
 pub const TIMER: u8 = 0xf0;
 /// Error of the local APIC.
@@ -18,8 +23,7 @@ pub const SPURIOUS: u8 = 0xff;
 /// From another CPU: a thread can run, or there is something to be done before a program goes on.
 pub const RESCHEDULE: u8 = 0xf1;
 
-/// Ticks of the timer in a second.
-pub const TICKS_PER_SECOND: u32 = 100;
+pub use nimbos::abi::TICKS_PER_SECOND;
 
 /// The interrupt side of one CPU. An interrupt is taken in user mode or in [`Self::wait`] only, and then handled here like
 /// any other event.
@@ -40,6 +44,8 @@ pub enum Event {
     Notification,
     /// Another CPU wants attention.
     Reschedule,
+    /// A thread that waits for a user interrupt has one.
+    UserInterrupt,
     /// Nothing that has consequences.
     Nothing,
 }
@@ -58,10 +64,7 @@ impl Interrupts {
     /// Directs the notifications of `inbox` here.
     pub fn set_inbox(&mut self, inbox: &'static Upid) {
         inbox.reset();
-        inbox.init(
-            NOTIFICATION,
-            uintr::ndst(self.apic.id(), self.apic.is_x2apic()),
-        );
+        inbox.init(NOTIFICATION, self.ndst());
         self.inbox = Some(inbox);
     }
 
@@ -85,6 +88,8 @@ impl Interrupts {
             }
             TIMER => Event::Timer,
             RESCHEDULE => Event::Reschedule,
+            USER_INTERRUPT => Event::Nothing,
+            USER_INTERRUPT_WAKE_UP => Event::UserInterrupt,
             SPURIOUS => return Event::Nothing,
             vector => self.handle_unwanted(vector),
         };
@@ -120,6 +125,20 @@ impl Interrupts {
     /// Returns the local APIC.
     pub fn apic(&mut self) -> &mut Apic {
         &mut self.apic
+    }
+
+    /// Sends the notification of a post.
+    pub fn notify(&mut self, notification: Notification) {
+        let Notification {
+            vector,
+            destination,
+        } = notification;
+        self.apic.send_to(destination, vector);
+    }
+
+    /// Returns NDST of this CPU.
+    pub fn ndst(&self) -> u32 {
+        uintr::ndst(self.apic.id(), self.apic.is_x2apic())
     }
 
     /// Makes the inbox ready for the next notification; what it announces is found in the ring, afterwards.

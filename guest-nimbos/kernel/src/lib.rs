@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod alarm;
 pub mod archive;
 pub mod clock;
 pub mod command_line;
 pub mod frames;
 #[cfg(test)]
 mod fuzz;
+pub mod grants;
 pub mod layout;
 pub mod line_discipline;
 pub mod program;

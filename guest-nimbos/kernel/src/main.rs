@@ -34,6 +34,7 @@ mod load;
 mod memory;
 mod panic;
 mod process;
+mod receiver;
 mod syscall;
 mod thread;
 mod user_space;

@@ -5,6 +5,7 @@ use core::ops::{Index, IndexMut};
 
 use nimbos::abi::{ProcessInfo, STDERR};
 
+use crate::kernel::alarms::Alarm;
 use crate::kernel::forward::Note;
 use crate::memory::PageBox;
 use crate::user_space::UserSpace;
@@ -61,6 +62,8 @@ pub struct Process {
     pub note: Note,
     /// A bit for each of its first descriptors: whether it is the console of this cell.
     consoles: u64,
+    /// Its alarm.
+    pub alarm: Alarm,
 }
 
 /// All processes.
@@ -123,6 +126,7 @@ impl Process {
             session: 0,
             note: Note::Nothing,
             consoles: FIRST_CONSOLES,
+            alarm: Alarm::OFF,
         }
     }
 

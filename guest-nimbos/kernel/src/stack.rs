@@ -43,6 +43,13 @@ pub fn put_arguments<'a>(
     Some(bottom)
 }
 
+/// Returns the stack pointer with which a function begins that interrupts code whose stack pointer is `rsp`, as if it had been
+/// called: below the 128 bytes that the code may use there (red zone). (System V ABI, "The Stack Frame")
+pub const fn for_handler(rsp: u64) -> u64 {
+    const RED_ZONE: u64 = 128;
+    (rsp.wrapping_sub(RED_ZONE) & !0xf).wrapping_sub(WORD as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +77,19 @@ mod tests {
         // End of arguments, environment, auxiliary vector.
         for i in 4..8 {
             assert_eq!(word(&stack, rsp + 8 * i), 0);
+        }
+    }
+
+    #[test]
+    fn a_handler_spares_the_red_zone_and_is_aligned() {
+        for rsp in TOP - 32..=TOP {
+            let at_entry = for_handler(rsp);
+            assert!(at_entry + 8 + 128 <= rsp && rsp < at_entry + 8 + 128 + 16);
+            assert_eq!((at_entry + 8) % 16, 0);
+        }
+        // What a program has there is its own affair.
+        for rsp in [0, 1, 128, 135, u64::MAX] {
+            assert_eq!(for_handler(rsp) % 16, 8);
         }
     }
 

@@ -65,6 +65,38 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
             let arguments = context.arguments();
             return kernel.exit_group(thread, arguments);
         }
+        number::UINTR_REGISTER_SENDER => {
+            let arguments = context.arguments();
+            kernel
+                .register_sender(thread, arguments)
+                .map(Outcome::Return)
+        }
+        number::UINTR_REGISTER_HANDLER => {
+            let arguments = context.arguments();
+            kernel
+                .register_handler(thread, arguments)
+                .map(Outcome::Return)
+        }
+        number::UINTR_UNREGISTER_SENDER => {
+            let arguments = context.arguments();
+            kernel
+                .unregister_sender(thread, arguments)
+                .map(Outcome::Return)
+        }
+        number::UINTR_UNREGISTER_HANDLER => kernel.unregister_handler(thread).map(Outcome::Return),
+        number::UINTR_WAIT => {
+            let arguments = context.arguments();
+            kernel.wait_for_user_interrupt(thread, arguments)
+        }
+        number::UINTR_ALLOW => {
+            let arguments = context.arguments();
+            kernel.allow_sender(thread, arguments).map(Outcome::Return)
+        }
+        number::SIGALARM => {
+            let arguments = context.arguments();
+            kernel.set_alarm(thread, arguments).map(Outcome::Return)
+        }
+        number::SIGRETURN => kernel.return_from_alarm(thread).map(Outcome::Return),
         number::FORWARD_NULL => {
             return kernel.forward(thread, Request::NULL);
         }

@@ -13,6 +13,7 @@ use crate::kernel::exec::Exec;
 use crate::kernel::forward::{Receipt, Request};
 use crate::memory::{PageBox, Pages};
 use crate::process::ProcessNo;
+use crate::receiver::ReceiverNo;
 
 /// Most threads of all processes together.
 pub const MAX_THREADS: usize = 128;
@@ -79,6 +80,11 @@ pub enum Wait {
         /// A bit for each CPU.
         cpus: u32,
     },
+    /// A user interrupt, or a reading of the time-stamp counter.
+    UserInterrupt {
+        /// The reading.
+        deadline: u64,
+    },
 }
 
 /// A thread.
@@ -96,6 +102,8 @@ pub struct Thread {
     pub context: Option<UserContext>,
     /// The program that it is about to become.
     pub exec: Option<PageBox<Exec>>,
+    /// What it is as a receiver of user interrupts, if it is one.
+    pub receiver: Option<ReceiverNo>,
 }
 
 /// All threads.
@@ -141,8 +149,15 @@ impl Threads {
 
     /// Tells whether a thread has this number among programs.
     pub fn has_id(&self, id: u32) -> bool {
-        let is_it = |thread: &Thread| thread.id == id && !matches!(thread.state, State::Free);
-        self.entries.iter().any(is_it)
+        self.find_id(id).is_some()
+    }
+
+    /// Finds a thread by its number among programs.
+    pub fn find_id(&self, id: u32) -> Option<ThreadNo> {
+        self.numbers().find(|&number| {
+            let thread = &self[number];
+            thread.id == id && !matches!(thread.state, State::Free)
+        })
     }
 
     /// Lets a thread run when it is its turn; it is in no queue.
@@ -202,6 +217,7 @@ impl Thread {
             is_killed: false,
             context: None,
             exec: None,
+            receiver: None,
         }
     }
 

@@ -104,6 +104,12 @@ impl Apic {
         self.command(apic_id, FIXED | u32::from(vector));
     }
 
+    /// Sends the interrupt `vector` to the CPU of this cell that NDST of a UPID names; see [`uintr::ndst`].
+    pub fn send_to(&mut self, ndst: u32, vector: u8) {
+        let apic_id = if self.is_x2apic { ndst } else { ndst >> 8 };
+        self.send_interrupt(apic_id, vector);
+    }
+
     /// Sends INIT to the CPU with `apic_id`.
     pub fn send_init(&mut self, apic_id: u32) {
         self.command(apic_id, INIT);

@@ -20,4 +20,6 @@ pub mod sender;
 pub mod start_code;
 pub mod trap;
 pub mod uart;
+pub mod uitt;
+pub mod user_interrupts;
 pub mod xstate;

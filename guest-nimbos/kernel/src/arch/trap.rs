@@ -150,6 +150,16 @@ impl UserContext {
         self.registers_mut().rsp = rsp;
     }
 
+    /// Returns RAX: what the system call returned, or what the code had there that was interrupted.
+    pub fn result(&self) -> i64 {
+        self.registers().rax as i64
+    }
+
+    /// Returns the stack pointer.
+    pub fn stack_pointer(&self) -> u64 {
+        self.registers().rsp
+    }
+
     /// Returns the number of the system call.
     pub fn call_number(&self) -> u64 {
         self.registers().rax

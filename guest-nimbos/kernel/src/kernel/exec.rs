@@ -11,6 +11,7 @@ use forward_ring::{Buffer, Message, opcode};
 use nimbos::abi::Errno;
 use nimbos::archive;
 
+use super::alarms::Alarm;
 use super::forward::Request;
 use super::{Kernel, Outcome};
 use crate::load::{Image, LoadError};
@@ -273,9 +274,12 @@ impl Kernel {
             return;
         };
         self.leave_space(process);
+        self.end_receiver(thread);
+        self.end_senders(process);
         let owner = &mut self.processes[process];
         owner.name = program_name(exec.path());
         owner.space = Some(space);
+        owner.alarm = Alarm::OFF;
         let id = owner.id;
         let thread_entry = &mut self.threads[thread];
         thread_entry.id = id;

@@ -5,6 +5,7 @@ use nimbos::abi::{Errno, MAX_SIGNAL, STATUS_SIGNAL, STDIN, STDOUT, WNOHANG};
 use nimbos::layout::{USER_END, USER_START};
 use nimbos::user_memory::Access;
 
+use super::alarms::Alarm;
 use super::forward::{Next, Request};
 use super::{Kernel, Outcome};
 use crate::arch::trap::UserContext;
@@ -213,6 +214,7 @@ impl Kernel {
             State::Waiting(
                 Wait::Child { .. }
                 | Wait::Sleep { .. }
+                | Wait::UserInterrupt { .. }
                 | Wait::Console { .. }
                 | Wait::Alone
                 | Wait::Birth,
@@ -233,6 +235,8 @@ impl Kernel {
     /// Ends a thread that does not run and is in no queue.
     pub fn end_thread(&mut self, thread: ThreadNo) {
         let process = self.threads[thread].process;
+        self.end_receiver(thread);
+        self.end_alarm_of(thread);
         self.threads[thread].clear();
         self.processes[process].threads -= 1;
         match self.processes[process].threads {
@@ -252,9 +256,11 @@ impl Kernel {
     /// The last thread of a process has ended.
     fn end_process(&mut self, number: ProcessNo) {
         self.leave_space(number);
+        self.end_senders(number);
         let process = &mut self.processes[number];
         let status = process.ending.unwrap_or(0);
         process.space = None;
+        process.alarm = Alarm::OFF;
         process.life = Life::Zombie { status };
         let (id, parent) = (process.id, process.parent);
         if id == INIT_ID {

@@ -8,6 +8,7 @@
 //!
 //! One lock keeps the state. A CPU has it but in user mode and in HLT; no handler waits for anything while it has it.
 
+pub mod alarms;
 mod cpus;
 pub mod exec;
 pub mod forward;
@@ -18,6 +19,7 @@ mod memory_calls;
 mod schedule;
 mod sleep;
 mod start;
+mod user_interrupts;
 
 pub use schedule::run;
 pub use start::{join, start};
@@ -34,6 +36,7 @@ use crate::thread::{ThreadNo, Threads};
 use cpus::Cpus;
 use forward::{Owner, Owners};
 use keyboard::Keyboard;
+use user_interrupts::{Loaded, UserInterrupts};
 
 /// Frequency of the time-stamp counter when the hypervisor does not know it.
 const GUESSED_TSC_KHZ: u32 = 1_000_000;
@@ -60,6 +63,8 @@ pub struct Kernel {
     pub processes: Processes,
     /// All threads.
     pub threads: Threads,
+    /// Receivers and senders of user interrupts.
+    pub user_interrupts: UserInterrupts,
     /// Number of the process or thread that was made last.
     last_id: u32,
     /// The CPUs.
@@ -91,6 +96,7 @@ struct Timing {
 pub struct Cpu {
     number: usize,
     interrupts: Interrupts,
+    user_interrupts: Loaded,
 }
 
 /// What becomes of a thread that made a system call.
@@ -129,6 +135,7 @@ impl Kernel {
             archive: None,
             processes: Processes::new(),
             threads: Threads::new(),
+            user_interrupts: UserInterrupts::new(),
             last_id: 0,
             cpus: Cpus::new(),
             unmapping: 0,

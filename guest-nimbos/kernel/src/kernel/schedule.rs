@@ -60,6 +60,15 @@ fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
     kernel.threads[thread].state = running;
     let process = kernel.threads[thread].process;
     kernel.enter_space(cpu.number, process);
+    kernel.load_user_interrupts(cpu, thread);
+    let mut kernel = run_loaded(kernel, cpu, thread);
+    kernel.unload_user_interrupts(cpu, thread);
+    kernel
+}
+
+/// Does that, with all loaded that the thread needs.
+#[inline(always)]
+fn run_loaded(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
     loop {
         kernel.before_leaving(cpu);
         let context = kernel.threads[thread].context.take();
@@ -86,10 +95,14 @@ fn run_thread(mut kernel: Guard, cpu: &mut Cpu, thread: ThreadNo) -> Guard {
                 return kernel;
             }
             Trap::Interrupt { .. } => continue,
+            Trap::Exception if kernel.load_table(cpu, thread) => continue,
             Trap::Exception => kernel.on_exception(thread),
         };
         match outcome {
-            Outcome::Return(result) => kernel.threads[thread].context().set_result(result),
+            Outcome::Return(result) => {
+                kernel.threads[thread].context().set_result(result);
+                kernel.refresh_user_interrupts(cpu, thread);
+            }
             Outcome::Yield => {
                 kernel.finish_call(thread, 0);
                 return kernel;
@@ -117,6 +130,7 @@ impl Kernel {
                 self.reload_space();
                 self.forgotten_by(cpu.number);
             }
+            Event::UserInterrupt => self.wake_receivers(),
             Event::Nothing => {}
         }
     }
@@ -128,6 +142,7 @@ impl Kernel {
             if let Some(thread) = running {
                 let process = self.threads[thread].process;
                 self.processes[process].cpu_ticks += 1;
+                self.tick_alarm(cpu, thread);
             }
             if cpu.number == BOOT_CPU {
                 self.tick_channel();

@@ -35,12 +35,17 @@ impl Kernel {
         }
         self.first_deadline = u64::MAX;
         for number in self.threads.numbers() {
-            if let State::Waiting(Wait::Sleep { deadline }) = self.threads[number].state {
-                if deadline <= now {
-                    self.finish_call(number, 0);
-                } else {
-                    self.first_deadline = self.first_deadline.min(deadline);
+            let (deadline, result) = match self.threads[number].state {
+                State::Waiting(Wait::Sleep { deadline }) => (deadline, 0),
+                State::Waiting(Wait::UserInterrupt { deadline }) => {
+                    (deadline, Errno::TimedOut as i64)
                 }
+                _ => continue,
+            };
+            if deadline <= now {
+                self.finish_call(number, result);
+            } else {
+                self.first_deadline = self.first_deadline.min(deadline);
             }
         }
     }

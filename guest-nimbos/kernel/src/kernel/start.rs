@@ -4,12 +4,13 @@
 use nimbos::clock::Clock;
 use nimbos::command_line::{self, Init};
 
+use super::user_interrupts::Loaded;
 use super::{Cpu, GUESSED_TSC_KHZ, Kernel, Timing, lock, run};
 use crate::arch::apic::Apic;
 use crate::arch::cpu::{self, Features};
 use crate::arch::descriptors::{BOOT_STACKS, CpuStacks};
 use crate::arch::per_cpu::MAX_CPUS;
-use crate::arch::{descriptors, kernel_space, per_cpu, sender, start_code, xstate};
+use crate::arch::{descriptors, kernel_space, per_cpu, start_code, user_interrupts, xstate};
 use crate::boot::Boot;
 use crate::channel::Channel;
 use crate::interrupts::{Interrupts, TICKS_PER_SECOND};
@@ -164,7 +165,9 @@ impl Kernel {
     /// Sets up what each CPU has of its own, on that CPU.
     fn add_cpu(&mut self, number: usize) -> Cpu {
         xstate::init();
-        sender::enable(self.features);
+        if self.features.has_uintr {
+            user_interrupts::enable();
+        }
         let Timing {
             is_x2apic,
             logs_path,
@@ -175,7 +178,11 @@ impl Kernel {
         if let Some(channel) = &self.channel {
             interrupts.set_inbox(channel.inbox(number));
         }
-        Cpu { number, interrupts }
+        Cpu {
+            number,
+            user_interrupts: Loaded::nothing(interrupts.ndst()),
+            interrupts,
+        }
     }
 
     /// Loads the program that the command line names, or returns the status of a cell without.
