@@ -88,6 +88,15 @@ pub unsafe fn pending() -> u64 {
     unsafe { Msr::new(msr::IA32_UINTR_RR).read() }
 }
 
+/// Returns UIF.
+///
+/// # Safety
+/// [`enable`] was called.
+pub unsafe fn is_delivery_allowed() -> bool {
+    // SAFETY: CR4.UINTR is 1.
+    unsafe { instructions::testui() }
+}
+
 /// Adds user vectors to UIRR, for the receiver that is loaded.
 ///
 /// # Safety

@@ -3,7 +3,8 @@
 //!
 //! In the first form the kernel puts the registers of the interrupted thread aside, all of them, and lets the thread go on in the
 //! handler with fresh ones; `sigreturn` puts them back. In the second form the tick is a user interrupt of the thread that asked
-//! for it: the processor calls its handler, as soon as UIF allows it.
+//! for it. A tick that finds that thread running with UIF = 0, so in a handler perhaps, leaves the alarm due: raised at once, it
+//! would come as soon as the handler ends, and where handlers are slow the code that they interrupt would never run.
 #![expect(unsafe_code, reason = "raises a user interrupt")]
 
 use nimbos::abi::{ALARM_USER_INTERRUPT, Errno};
@@ -92,10 +93,7 @@ impl Kernel {
         }
         let is_raised = match alarm.form {
             Form::Handler(handler) => self.call_alarm_handler(process, thread, handler),
-            Form::UserInterrupt(receiver, vector) => {
-                self.post_alarm(cpu, thread, receiver, vector);
-                true
-            }
+            Form::UserInterrupt(receiver, vector) => self.post_alarm(cpu, thread, receiver, vector),
         };
         if is_raised {
             self.processes[process].alarm.countdown.restart();
@@ -139,19 +137,33 @@ impl Kernel {
         true
     }
 
-    /// Posts an alarm to its receiver. The thread that was interrupted is the one whose state the CPU has.
-    fn post_alarm(&mut self, cpu: &mut Cpu, running: ThreadNo, receiver: ThreadNo, vector: u8) {
+    /// Posts an alarm to its receiver, unless that has to wait. The thread that was interrupted is the one whose state the CPU
+    /// has.
+    fn post_alarm(
+        &mut self,
+        cpu: &mut Cpu,
+        running: ThreadNo,
+        receiver: ThreadNo,
+        vector: u8,
+    ) -> bool {
         let Some(number) = self.threads[receiver].receiver else {
-            return;
+            return false;
         };
         let requests = 1 << vector;
         if receiver == running {
             // SAFETY: there are receivers only with user interrupts, and this one's state is loaded.
-            return unsafe { state::raise(requests) };
+            return unsafe {
+                let is_allowed = state::is_delivery_allowed();
+                if is_allowed {
+                    state::raise(requests);
+                }
+                is_allowed
+            };
         }
         let upid = self.user_interrupts.receivers[number].upid;
         if let Some(notification) = upid.post(requests) {
             cpu.interrupts.notify(notification);
         }
+        true
     }
 }
