@@ -26,6 +26,8 @@ pub struct Alarm {
     form: Form,
     /// The thread in the handler, and what was interrupted.
     interrupted: Option<(ThreadNo, UserContext)>,
+    /// Registers for the next handler, so that an alarm need not look for memory.
+    spare: Option<UserContext>,
 }
 
 /// How an alarm is raised.
@@ -43,6 +45,7 @@ impl Alarm {
         countdown: Countdown::OFF,
         form: Form::Handler(0),
         interrupted: None,
+        spare: None,
     };
 }
 
@@ -75,12 +78,13 @@ impl Kernel {
     /// `sigreturn()`: RAX, too, is what it was.
     pub fn return_from_alarm(&mut self, thread: ThreadNo) -> Result<i64, Errno> {
         let process = self.threads[thread].process;
-        let interrupted = &mut self.processes[process].alarm.interrupted;
-        let (_, context) = interrupted
+        let alarm = &mut self.processes[process].alarm;
+        let (_, context) = alarm
+            .interrupted
             .take_if(|(owner, _)| *owner == thread)
             .ok_or(Errno::Invalid)?;
         let result = context.result();
-        self.threads[thread].context = Some(context);
+        alarm.spare = self.threads[thread].context.replace(context);
         Ok(result)
     }
 
@@ -120,19 +124,27 @@ impl Kernel {
     /// Lets a thread, which was interrupted, go on in the handler. If the handler runs already or there is no memory, the alarm
     /// has to wait.
     fn call_alarm_handler(&mut self, process: ProcessNo, thread: ThreadNo, handler: u64) -> bool {
-        let interrupted = &mut self.processes[process].alarm.interrupted;
-        if interrupted.is_some() {
+        let alarm = &mut self.processes[process].alarm;
+        if alarm.interrupted.is_some() {
             return false;
         }
         let context = &mut self.threads[thread].context;
-        let Some(stack) = context.as_ref().map(UserContext::stack_pointer) else {
+        let Some(rsp) = context.as_ref().map(UserContext::stack_pointer) else {
             return false;
         };
-        let Some(fresh) = UserContext::new(handler, stack::for_handler(stack)) else {
+        let rsp = stack::for_handler(rsp);
+        let fresh = match alarm.spare.take() {
+            Some(mut spare) => {
+                spare.restart(handler, rsp);
+                Some(spare)
+            }
+            None => UserContext::new(handler, rsp),
+        };
+        let Some(fresh) = fresh else {
             return false;
         };
         if let Some(old) = context.replace(fresh) {
-            *interrupted = Some((thread, old));
+            alarm.interrupted = Some((thread, old));
         }
         true
     }
