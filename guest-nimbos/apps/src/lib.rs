@@ -16,6 +16,7 @@
 //! ```
 #![no_std]
 
+pub mod channel;
 pub mod directory;
 mod error;
 pub mod file;

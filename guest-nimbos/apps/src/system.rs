@@ -11,6 +11,7 @@ pub mod files;
 pub mod sockets;
 pub mod uintr;
 
+use crate::channel;
 pub use crate::error::Error;
 
 /// On which side of a `fork` a process is.
@@ -119,7 +120,10 @@ pub fn exit_thread(status: i32) -> ! {
 pub fn fork() -> Result<Fork, Error> {
     // SAFETY: the kernel writes nothing in this process, and the other one has its own memory.
     match checked(unsafe { call(number::FORK, 0, 0, 0) })? {
-        0 => Ok(Fork::Child),
+        0 => {
+            channel::forget();
+            Ok(Fork::Child)
+        }
         child => Ok(Fork::Parent {
             child: child as i32,
         }),
@@ -353,6 +357,10 @@ unsafe fn invoke<const N: usize>(number: u64, arguments: [u64; N]) -> i64 {
 /// # Safety
 /// What the kernel writes for this call is memory that may be written.
 pub unsafe fn call(number: u64, first: u64, second: u64, third: u64) -> i64 {
+    // SAFETY: the caller's promise.
+    if let Some(result) = unsafe { channel::call(number, [first, second, third, 0, 0, 0]) } {
+        return result;
+    }
     let result;
     // SAFETY: the caller vouches for what the kernel writes. Without `nomem`, because it reads and writes memory behind
     // the addresses among the arguments.
@@ -376,6 +384,10 @@ pub unsafe fn call(number: u64, first: u64, second: u64, third: u64) -> i64 {
 /// # Safety
 /// As for [`call`].
 pub unsafe fn call6(number: u64, arguments: [u64; 6]) -> i64 {
+    // SAFETY: the caller's promise.
+    if let Some(result) = unsafe { channel::call(number, arguments) } {
+        return result;
+    }
     let result;
     // SAFETY: as in `call`.
     unsafe {

@@ -64,7 +64,8 @@ pub mod number {
     /// `uintr_register_sender(tid, vector)`: the right to post a user vector to a thread; returns the index for SENDUIPI.
     /// Error of both sides' calls: -ENOSYS where the processor has no user interrupts.
     pub const UINTR_REGISTER_SENDER: u64 = 333;
-    /// `uintr_register_handler(handler, stack_adjust, flags)`: makes this thread a receiver; flags are 0. UIF is 0 then: STUI
+    /// `uintr_register_handler(handler, stack_adjust, flags)`: makes this thread a receiver; flags are 0 or
+    /// [`super::UINTR_CHANNEL`]. UIF is 0 then: STUI
     /// allows delivery, and is with CLUI the mask of all vectors.
     pub const UINTR_REGISTER_HANDLER: u64 = 334;
     /// `uintr_unregister_sender(index)`: from then on SENDUIPI with this index faults.
@@ -88,6 +89,12 @@ pub mod number {
     pub const SIGALARM: u64 = 510;
     /// `sigreturn()`: ends the handler; all registers are what they were.
     pub const SIGRETURN: u64 = 511;
+    /// `ring_open(*info, vector)`: a ring of the channel for this process, in which it makes forwarded calls itself; see
+    /// [`super::RingInfo`]. The thread must be a receiver with [`super::UINTR_CHANNEL`]: the server posts `vector` to it. -EBUSY
+    /// if the process has one, or there is none; -EIO without a server.
+    pub const RING_OPEN: u64 = 512;
+    /// `ring_close()`: gives it back; calls under way get no answer. So does the end of the thread.
+    pub const RING_CLOSE: u64 = 513;
     /// `process_list(*array, count)`: fills at most `count` entries of [`super::ProcessInfo`], returns how many processes
     /// there are.
     pub const PROCESS_LIST: u64 = 502;
@@ -111,6 +118,8 @@ pub mod counter {
     pub const SERVER_VM_EXITS: u64 = SERVER_BASE;
 }
 
+/// Flag of [`number::UINTR_REGISTER_HANDLER`]: the channel's server shall be able to post to this thread.
+pub const UINTR_CHANNEL: u64 = 1;
 /// Process of [`number::UINTR_ALLOW`] that stands for all.
 pub const UINTR_EVERYBODY: u64 = u64::MAX;
 
@@ -223,6 +232,31 @@ impl TimeSpec {
             nanoseconds: u64::from_le_bytes(nanoseconds.try_into().ok()?),
         };
         (time.seconds <= i64::MAX as u64 && time.nanoseconds < 1_000_000_000).then_some(time)
+    }
+}
+
+/// What [`number::RING_OPEN`] gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RingInfo {
+    /// Where the program sees the ring's region. It goes with the ring.
+    pub address: u64,
+    /// Size of the channel in bytes, from which the layout of the region follows. (`forward_ring::Geometry`)
+    pub channel_size: u64,
+    /// Index with which SENDUIPI announces requests to the server.
+    pub index: u64,
+}
+
+impl RingInfo {
+    /// Size in memory.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// Returns it as it lies in memory.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let words = [self.address, self.channel_size, self.index].map(u64::to_le_bytes);
+        bytes.copy_from_slice(words.as_flattened());
+        bytes
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Interrupts: their vectors, and what each one does.
 
-use uintr::{Notification, Upid};
+use uintr::Upid;
 
 use crate::arch::apic::Apic;
 use crate::arch::cpu;
@@ -127,13 +127,9 @@ impl Interrupts {
         &mut self.apic
     }
 
-    /// Sends the notification of a post.
-    pub fn notify(&mut self, notification: Notification) {
-        let Notification {
-            vector,
-            destination,
-        } = notification;
-        self.apic.send_to(destination, vector);
+    /// Sends [`USER_INTERRUPT`] to the CPU of this cell with this NDST.
+    pub fn send_user_interrupt(&mut self, ndst: u32) {
+        self.apic.send_to(ndst, USER_INTERRUPT);
     }
 
     /// Returns NDST of this CPU.

@@ -24,8 +24,12 @@ pub struct ReceiverNo(u8);
 /// A thread's state as a receiver.
 #[derive(Debug)]
 pub struct Receiver {
+    /// The UPID slot of the channel that it has instead of one of the kernel's.
+    pub slot: Option<usize>,
     /// Where senders post.
     pub upid: &'static Upid,
+    /// NDST of the CPU on which it runs.
+    pub runs_at: Option<u32>,
     /// Address of its handler.
     pub handler: u64,
     /// Where the handler's frame goes: IA32_UINTR_STACKADJUST.
@@ -65,16 +69,27 @@ impl Receivers {
     }
 
     /// Adds a receiver, or returns `None` if there are too many.
-    pub fn add(&mut self, handler: Handler) -> Option<ReceiverNo> {
+    ///
+    /// `shared`: its UPID shall be this one, a slot of the channel.
+    pub fn add(
+        &mut self,
+        handler: Handler,
+        shared: Option<(usize, &'static Upid)>,
+    ) -> Option<ReceiverNo> {
         let first = usize::from(self.next);
         let number = (first..first + MAX_RECEIVERS)
             .map(|number| number % MAX_RECEIVERS)
             .find(|&number| self.entries[number].is_none())?;
         self.next = ((number + 1) % MAX_RECEIVERS) as u8;
-        let upid = &UPIDS[number];
+        let (slot, upid) = match shared {
+            None => (None, &UPIDS[number]),
+            Some((slot, upid)) => (Some(slot), upid),
+        };
         upid.reset();
         self.entries[number] = Some(Receiver {
+            slot,
             upid,
+            runs_at: None,
             handler: handler.address,
             stack_adjust: handler.stack_adjust,
             requests: 0,
@@ -82,6 +97,12 @@ impl Receivers {
             grants: Grants::new(),
         });
         Some(ReceiverNo(number as u8))
+    }
+
+    /// Tells whether a receiver has this UPID slot of the channel.
+    pub fn has_slot(&self, slot: usize) -> bool {
+        let has_it = |receiver: &Receiver| receiver.slot == Some(slot);
+        self.entries.iter().flatten().any(has_it)
     }
 
     /// Removes a receiver to whose UPID no entry leads any more.

@@ -96,6 +96,11 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
             let arguments = context.arguments();
             kernel.set_alarm(thread, arguments).map(Outcome::Return)
         }
+        number::RING_OPEN => {
+            let arguments = context.arguments();
+            kernel.ring_open(thread, arguments)
+        }
+        number::RING_CLOSE => kernel.ring_close(thread).map(Outcome::Return),
         number::SIGRETURN => kernel.return_from_alarm(thread).map(Outcome::Return),
         number::FORWARD_NULL => {
             return kernel.forward(thread, Request::NULL);

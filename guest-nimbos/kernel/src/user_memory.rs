@@ -77,13 +77,17 @@ impl<const N: usize> RegionMap<N> {
         self.regions.iter().any(Option::is_none)
     }
 
+    /// Returns the number of the region that is exactly `start..end`.
+    pub fn find(&self, start: u64, end: u64) -> Option<usize> {
+        let is_it = |region: &Region| (region.start, region.end) == (start, end);
+        self.regions
+            .iter()
+            .position(|r| r.is_some_and(|r| is_it(&r)))
+    }
+
     /// Takes out the region that is exactly `start..end`, and returns its number.
     pub fn remove(&mut self, start: u64, end: u64) -> Option<usize> {
-        let is_it = |region: &Region| (region.start, region.end) == (start, end);
-        let number = self
-            .regions
-            .iter()
-            .position(|r| r.is_some_and(|r| is_it(&r)))?;
+        let number = self.find(start, end)?;
         self.regions[number] = None;
         Some(number)
     }

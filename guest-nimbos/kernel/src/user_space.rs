@@ -33,6 +33,18 @@ pub struct UserSpace {
     frames: [Option<Pages>; MAX_REGIONS],
     /// The file that was loaded, where it stays in memory: for the names of its functions.
     file: Option<&'static [u8]>,
+    /// The region without frames of its own, if there is one: memory of a channel.
+    shared: Option<Shared>,
+}
+
+/// A region that shows memory which others may write to at any time.
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    /// Number of the region.
+    number: usize,
+    /// Where the kernel reaches the memory.
+    address: u64,
+    len: u64,
 }
 
 impl UserSpace {
@@ -43,10 +55,11 @@ impl UserSpace {
             map: RegionMap::new(),
             frames: [const { None }; MAX_REGIONS],
             file: None,
+            shared: None,
         })
     }
 
-    /// Returns a user space with the same memory, copied.
+    /// Returns a user space with the same memory, copied; what is shared is left out.
     pub fn duplicate(&self) -> Result<Self, OutOfMemory> {
         let mut copy = Self::new()?;
         copy.file = self.file;
@@ -84,10 +97,58 @@ impl UserSpace {
         Ok(start)
     }
 
+    /// Shows the program the `len` bytes of memory at `address`, which all may write, and returns where it sees them. A program
+    /// has one such region at most.
+    ///
+    /// # Safety
+    /// The pages are mapped in the kernel as ordinary memory, and hold no Rust objects. They are the program's until
+    /// [`Self::remove_shared`], and no CPU knows the mapping any more.
+    pub unsafe fn add_shared(&mut self, address: u64, len: u64) -> Result<u64, OutOfMemory> {
+        let start = self.map.find_place(len, USER_START, USER_SEGMENTS_END);
+        let start = start.filter(|_| self.shared.is_none() && self.map.has_room());
+        let start = start.ok_or(OutOfMemory)?;
+        let rights = Rights::Write;
+        let end = start + len;
+        let number = self.map.insert(Region { start, end, rights });
+        let number = number.expect("there is room at a place that is free");
+        self.shared = Some(Shared {
+            number,
+            address,
+            len,
+        });
+        for offset in (0..len).step_by(PAGE_LEN as usize) {
+            // SAFETY: the caller's promise.
+            let mapped = unsafe { self.tables.map(start + offset, address + offset, rights) };
+            if let Err(error) = mapped {
+                self.remove_shared();
+                return Err(error);
+            }
+        }
+        Ok(start)
+    }
+
+    /// Takes the region of [`Self::add_shared`] away, if there is one. A CPU that has this user space active may use it until it
+    /// activates one again.
+    pub fn remove_shared(&mut self) {
+        let Some(Shared { number, .. }) = self.shared.take() else {
+            return;
+        };
+        if let Some(Region { start, end, .. }) = self.map.get(number) {
+            self.map.remove(start, end);
+            for address in (start..end).step_by(PAGE_LEN as usize) {
+                self.tables.unmap(address);
+            }
+        }
+    }
+
     /// Takes away the memory that is exactly `start..end`, and returns its frames, which a CPU that has this user space active
     /// may still use until it activates one again.
     pub fn remove(&mut self, start: u64, end: u64) -> Option<Pages> {
-        let number = self.map.remove(start, end)?;
+        let number = self.map.find(start, end)?;
+        if self.shared.is_some_and(|shared| shared.number == number) {
+            return None;
+        }
+        self.map.remove(start, end)?;
         for address in (start..end).step_by(PAGE_LEN as usize) {
             self.tables.unmap(address);
         }
@@ -250,10 +311,16 @@ impl UserSpace {
 
     /// Returns where the kernel reaches a part.
     fn pointer(&self, part: &Part) -> *mut u8 {
-        let pages = self.frames[part.region].as_ref();
-        let pages = pages.expect("a region has frames");
-        assert!(part.offset + part.len <= pages.len());
-        pages.pointer().wrapping_add(part.offset)
+        let (pointer, len) = match (&self.frames[part.region], self.shared) {
+            (Some(pages), _) => (pages.pointer(), pages.len()),
+            (None, Some(shared)) if shared.number == part.region => {
+                let pointer = core::ptr::with_exposed_provenance_mut(shared.address as usize);
+                (pointer, shared.len as usize)
+            }
+            _ => unreachable!("a region has frames or is the shared one"),
+        };
+        assert!(part.offset + part.len <= len);
+        pointer.wrapping_add(part.offset)
     }
 }
 

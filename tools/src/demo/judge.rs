@@ -17,7 +17,9 @@ const CALLS: u64 = 10_000;
 /// Own memory of the hypervisor with four CPUs, at most.
 const MEMORY_LIMIT_KIB: u64 = 8192;
 /// The phases whose calls cross cells.
-const FORWARDED: [&str; 2] = ["write1", "null"];
+const FORWARDED: [&str; 4] = ["write1", "null", "write1-ring", "null-ring"];
+/// What a null call may take on each path, in ticks.
+const BUDGETS: [(&str, u32); 2] = [("null", 700), ("null-ring", 300)];
 
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +144,8 @@ impl fmt::Display for Verdict {
             let name = match get("phase") {
                 "write1" => "forwarded 1-byte write",
                 "null" => "forwarded null call",
+                "write1-ring" => "1-byte write, user path",
+                "null-ring" => "null call, user path",
                 "getpid" => "local getpid",
                 other => other,
             };
@@ -156,6 +160,16 @@ impl fmt::Display for Verdict {
                 get("exits_nimbos"),
                 get("exits_linux")
             )?;
+        }
+        for (name, budget) in BUDGETS {
+            let of = |phase: &&Phase| phase.get("phase").is_some_and(|found| found == name);
+            let median = self
+                .phases
+                .iter()
+                .find(of)
+                .and_then(|phase| phase.get("median"));
+            let median = median.map_or("?", String::as_str);
+            writeln!(f, "  budget of {name}: {budget}, median {median}")?;
         }
         writeln!(f, "\nChecks:")?;
         for check in &self.checks {

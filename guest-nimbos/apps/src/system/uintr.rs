@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls about user interrupts and alarms.
 
-use nimbos::abi::{ALARM_USER_INTERRUPT, TimeSpec, number};
+use nimbos::abi::{ALARM_USER_INTERRUPT, RingInfo, TimeSpec, UINTR_CHANNEL, number};
 
 use super::{Error, checked, invoke};
 
@@ -16,6 +16,15 @@ pub type Entry = unsafe extern "C" fn();
 /// With `stack_adjust` it does not write to memory in use.
 pub unsafe fn register_handler(handler: Entry, stack_adjust: u64) -> Result<(), Error> {
     register_handler_at((handler as *const ()).addr() as u64, stack_adjust, 0)
+}
+
+/// Does the same for a thread to which the channel's server shall be able to post.
+///
+/// # Safety
+/// As for [`register_handler`].
+pub unsafe fn register_channel_handler(handler: Entry, stack_adjust: u64) -> Result<(), Error> {
+    let address = (handler as *const ()).addr() as u64;
+    register_handler_at(address, stack_adjust, UINTR_CHANNEL)
 }
 
 /// Does the same with any address and any flags at all; the kernel checks them. The caller is answerable for UIF.
@@ -58,6 +67,25 @@ pub fn wait(time: Option<TimeSpec>) -> Result<(), Error> {
 pub fn allow(vector: u64, process: u64) -> Result<(), Error> {
     // SAFETY: the kernel writes nothing.
     checked(unsafe { invoke(number::UINTR_ALLOW, [vector, process]) }).map(drop)
+}
+
+/// Returns a ring of the channel for this process; the server posts `vector` to this thread.
+pub fn ring_open(vector: u64) -> Result<RingInfo, Error> {
+    let mut info = RingInfo::default();
+    let address = (&raw mut info).expose_provenance() as u64;
+    ring_open_at(address, vector).map(|()| info)
+}
+
+/// Does that with any address at all; the kernel checks it.
+pub fn ring_open_at(address: u64, vector: u64) -> Result<(), Error> {
+    // SAFETY: the kernel writes a `RingInfo` where the caller wants it, or nothing.
+    checked(unsafe { invoke(number::RING_OPEN, [address, vector]) }).map(drop)
+}
+
+/// Gives the ring back.
+pub fn ring_close() -> Result<(), Error> {
+    // SAFETY: the kernel writes nothing.
+    checked(unsafe { invoke(number::RING_CLOSE, []) }).map(drop)
 }
 
 /// Has `handler` called after every so many ticks of this process's CPU time.

@@ -181,7 +181,7 @@ impl AddressSpace {
     /// Maps the page at `address`, which is in user space and has no mapping, to a frame.
     ///
     /// # Safety
-    /// The frame is the program's until the page is unmapped and no CPU knows the mapping any more.
+    /// The frame is the program's, or memory of a channel, until the page is unmapped and no CPU knows the mapping any more.
     pub unsafe fn map(
         &mut self,
         address: u64,

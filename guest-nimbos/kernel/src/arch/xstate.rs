@@ -23,6 +23,8 @@ const MXCSR_OFFSET: usize = 24;
 const CPUID_1_ECX_XSAVE: u32 = 1 << 26;
 const CPUID_D_1_EAX_XSAVEOPT: u32 = 1;
 const XSTATE_LEAF: u32 = 0xd;
+/// Length of the legacy region and the header. (SDM 1, "XSAVE Area")
+const HEAD_LEN: usize = 576;
 
 /// Enables all state components of XCR0 that the processor offers on this CPU, and takes down how large they are.
 ///
@@ -56,7 +58,9 @@ pub fn area_len() -> usize {
 /// If it is shorter than [`area_len`].
 pub fn reset(area: &mut [u8]) {
     let area = &mut area[..area_len()];
-    // XSTATE_BV = 0: the initial state of every component. MXCSR is loaded from its place all the same.
-    area.fill(0);
+    // XSTATE_BV = 0: the initial state of every component. MXCSR is loaded from its place all the same; what lies behind the header
+    // is not looked at.
+    let head = HEAD_LEN.min(area.len());
+    area[..head].fill(0);
     area[MXCSR_OFFSET..][..4].copy_from_slice(&DEFAULT_MXCSR.to_le_bytes());
 }

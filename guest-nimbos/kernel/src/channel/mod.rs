@@ -57,6 +57,9 @@ pub struct Channel {
     has_lost_session: bool,
     /// Whether a session is over: from then on calls wait for the next one for a limited time.
     had_server: bool,
+    size: u64,
+    /// The server's UPID, once it has named it.
+    server: Option<&'static Upid>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,8 @@ impl Channel {
             waited: 0,
             has_lost_session: false,
             had_server: false,
+            size: info.size,
+            server: None,
         })
     }
 
@@ -130,6 +135,31 @@ impl Channel {
     /// Returns the UPID slot of the CPU `cpu`.
     pub fn inbox(&self, cpu: usize) -> &'static Upid {
         self.region.own_upid(cpu)
+    }
+
+    /// Returns the UPID of the session's server.
+    pub fn server(&self) -> Option<&'static Upid> {
+        self.server.filter(|_| self.is_connected())
+    }
+
+    /// Returns the channel's size in bytes, from which the layout of all rings follows.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the number of rings; the first one is the kernel's.
+    pub fn ring_count(&self) -> usize {
+        self.client.geometry().ring_count()
+    }
+
+    /// Returns the memory of a ring that is not the first: address and length.
+    pub fn ring_memory(&self, ring: usize) -> Option<(u64, u64)> {
+        self.region.ring_memory(ring, self.client.geometry())
+    }
+
+    /// Empties a ring, which is not the first and nobody uses.
+    pub fn clear_ring(&self, ring: usize) {
+        self.region.clear_ring(ring, self.client.geometry());
     }
 
     /// Tells whether calls can be made.
@@ -373,6 +403,7 @@ impl Channel {
         });
         let is_set = partner.is_some_and(|UintrReply { slot, vector }| {
             let upid = self.region.server_upid(slot.into());
+            self.server = Some(upid);
             self.sender.set_target(upid, vector).is_ok()
         });
         if !is_set {

@@ -5,13 +5,15 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use forward_ring::{Geometry, Mapping};
+use forward_ring::{Client, Geometry, Mapping};
 use hv_abi::ChannelInfo;
 use hv_abi::channel::{
     CLIENT_STATE_OFFSET, CLIENT_UPIDS_OFFSET, RING_OFFSET, SERVER_STATE_OFFSET,
     SERVER_UPIDS_OFFSET, STATE_ABSENT, STATE_READY, StateWord, UPID_SLOT_LEN, UPID_SLOTS,
 };
 use uintr::Upid;
+
+use crate::arch::copy;
 
 /// Where the channel is mapped. There is one for a channel: it hands the ring out once.
 #[derive(Debug)]
@@ -46,6 +48,28 @@ impl Region {
         // SAFETY: the geometry was made from the channel's size, so the region ends with the channel; base and
         // RING_OFFSET are aligned to 64 bytes; no other part of the kernel touches these bytes.
         unsafe { Mapping::new(self.base.add(RING_OFFSET), geometry) }
+    }
+
+    /// Returns the memory of the ring `number`, which is not the first: address and length.
+    pub fn ring_memory(&self, number: usize, geometry: Geometry) -> Option<(u64, u64)> {
+        let offset = geometry.ring_offset(number).filter(|_| number != 0)?;
+        let address = self.base.as_ptr().expose_provenance() + offset;
+        Some((address as u64, geometry.region_len() as u64))
+    }
+
+    /// Empties the ring `number`, which is not the first and nobody uses, for a new user: all is zero but for where its requests
+    /// begin.
+    pub fn clear_ring(&self, number: usize, geometry: Geometry) {
+        let Some(offset) = geometry.ring_offset(number).filter(|_| number != 0) else {
+            return;
+        };
+        // SAFETY: the geometry was made from the channel's size, so the region lies in the channel; base, offset and length are
+        // multiples of a page. The kernel has no other use for it, and nothing there is a Rust object.
+        unsafe {
+            let ring = self.base.add(offset);
+            copy::clear(ring.as_ptr(), geometry.region_len() / size_of::<u64>());
+            Client::new(Mapping::new(ring, geometry)).reset();
+        }
     }
 
     /// Returns one of our UPID slots.

@@ -172,9 +172,14 @@ impl Kernel {
                 is_allowed
             };
         }
-        let upid = self.user_interrupts.receivers[number].upid;
-        if let Some(notification) = upid.post(requests) {
-            cpu.interrupts.notify(notification);
+        let entry = &self.user_interrupts.receivers[number];
+        if entry.upid.post(requests).is_some() {
+            // What the UPID says of vector and destination may be the channel's server's.
+            match entry.runs_at {
+                Some(ndst) => cpu.interrupts.send_user_interrupt(ndst),
+                None if self.waits_for_user_interrupt(receiver) => self.finish_call(receiver, 0),
+                None => {}
+            }
         }
         true
     }

@@ -51,7 +51,7 @@ impl Kernel {
         let process = self.threads[thread].process;
         let space = self.processes[process].space_mut();
         let pages = space.remove(address, end).ok_or(Errno::Invalid)?;
-        let cpus = self.forget_mappings(thread, process);
+        let cpus = self.forget_mappings(process, Some(thread));
         if cpus == 0 {
             return Ok(Outcome::Return(0));
         }
@@ -61,14 +61,14 @@ impl Kernel {
         Ok(Outcome::Wait)
     }
 
-    /// Lets this CPU forget mappings of a process that were taken away, and calls the others that run threads of it; returns a bit
-    /// for each of those.
-    fn forget_mappings(&mut self, thread: ThreadNo, process: ProcessNo) -> u32 {
+    /// Lets this CPU forget mappings of a process that were taken away, and calls the others that run threads of it but the
+    /// `caller`; returns a bit for each of those.
+    pub fn forget_mappings(&mut self, process: ProcessNo, caller: Option<ThreadNo>) -> u32 {
         self.reload_space();
         let mut cpus = 0;
         for other in self.threads.of(process) {
             if let State::Running { cpu } = self.threads[other].state
-                && other != thread
+                && Some(other) != caller
             {
                 cpus |= 1 << cpu;
             }

@@ -16,6 +16,7 @@ mod keyboard;
 mod life;
 mod list;
 mod memory_calls;
+pub mod rings;
 mod schedule;
 mod sleep;
 mod start;
@@ -36,6 +37,7 @@ use crate::thread::{ThreadNo, Threads};
 use cpus::Cpus;
 use forward::{Owner, Owners};
 use keyboard::Keyboard;
+use rings::Rings;
 use user_interrupts::{Loaded, UserInterrupts};
 
 /// Frequency of the time-stamp counter when the hypervisor does not know it.
@@ -63,6 +65,8 @@ pub struct Kernel {
     pub processes: Processes,
     /// All threads.
     pub threads: Threads,
+    /// The channel's rings.
+    pub rings: Rings,
     /// Receivers and senders of user interrupts.
     pub user_interrupts: UserInterrupts,
     /// Number of the process or thread that was made last.
@@ -135,6 +139,7 @@ impl Kernel {
             archive: None,
             processes: Processes::new(),
             threads: Threads::new(),
+            rings: Rings::new(),
             user_interrupts: UserInterrupts::new(),
             last_id: 0,
             cpus: Cpus::new(),

@@ -12,9 +12,9 @@
 //! ended is harmless: its posts go nowhere. So no sender is killed for what its receiver did.
 #![expect(unsafe_code, reason = "switches the user-interrupt state of the CPU")]
 
-use nimbos::abi::{Errno, TimeSpec};
+use nimbos::abi::{Errno, TimeSpec, UINTR_CHANNEL};
 use nimbos::layout::{USER_END, USER_START};
-use uintr::USER_VECTORS;
+use uintr::{USER_VECTORS, Upid};
 
 use super::{Cpu, Kernel, Outcome};
 use crate::arch::user_interrupts::{self as state, Receiving};
@@ -58,6 +58,40 @@ impl UserInterrupts {
         match self.senders[process.index()] {
             0 => uitt::KERNEL_TABLE,
             _ => process.index(),
+        }
+    }
+
+    /// Gives a process an index that posts `vector` to `upid`, or -EBUSY if it has too many.
+    pub fn add_sender(
+        &mut self,
+        process: ProcessNo,
+        upid: &'static Upid,
+        vector: u8,
+    ) -> Result<usize, Errno> {
+        let table = process.index();
+        let indices = &mut self.senders[table];
+        let index = (!(*indices | 1 << uitt::KERNEL_ENTRY)).trailing_zeros() as usize;
+        if index >= uitt::ENTRIES {
+            return Err(Errno::Busy);
+        }
+        uitt::set(table, index, upid, vector).map_err(|_| Errno::Invalid)?;
+        *indices |= 1 << index;
+        self.is_stale = true;
+        Ok(index)
+    }
+
+    /// Takes an index from a process.
+    pub fn remove_sender(&mut self, process: ProcessNo, index: usize) {
+        let table = process.index();
+        self.senders[table] &= !(1 << index);
+        uitt::clear(table, index);
+        self.is_stale = true;
+    }
+
+    /// Lets posts by an index of a process go nowhere.
+    pub fn send_nowhere(&mut self, process: ProcessNo, index: usize) {
+        if self.senders[process.index()] & 1 << index != 0 {
+            uitt::redirect(process.index(), index, receiver::nowhere());
         }
     }
 
@@ -132,6 +166,7 @@ impl Kernel {
     #[inline(never)]
     fn load_receiver(&mut self, cpu: &mut Cpu, number: ReceiverNo) {
         let receiver = &mut self.user_interrupts.receivers[number];
+        receiver.runs_at = Some(cpu.user_interrupts.ndst);
         let posted = receiver
             .upid
             .retarget(USER_INTERRUPT, cpu.user_interrupts.ndst);
@@ -159,6 +194,7 @@ impl Kernel {
         let waits = self.waits_for_user_interrupt(thread);
         let receiver = &mut self.user_interrupts.receivers[number];
         (receiver.requests, receiver.uif) = (requests, uif);
+        receiver.runs_at = None;
         if !waits {
             return receiver.upid.set_suppress(true);
         }
@@ -171,7 +207,8 @@ impl Kernel {
         }
     }
 
-    fn waits_for_user_interrupt(&self, thread: ThreadNo) -> bool {
+    /// Tells whether a thread waits for a user interrupt.
+    pub fn waits_for_user_interrupt(&self, thread: ThreadNo) -> bool {
         matches!(
             self.threads[thread].state,
             State::Waiting(Wait::UserInterrupt { .. })
@@ -194,6 +231,7 @@ impl Kernel {
 
     /// A thread ends, or gets another program: it is no receiver any more.
     pub fn end_receiver(&mut self, thread: ThreadNo) {
+        self.end_ring_of(thread);
         if let Some(number) = self.threads[thread].receiver.take() {
             self.user_interrupts.remove(number);
         }
@@ -214,7 +252,7 @@ impl Kernel {
         [address, stack_adjust, flags]: [u64; 3],
     ) -> Result<i64, Errno> {
         self.need_user_interrupts()?;
-        if flags != 0 || stack_adjust > USER_END {
+        if flags & !UINTR_CHANNEL != 0 || stack_adjust > USER_END {
             return Err(Errno::Invalid);
         }
         if !(USER_START..USER_END).contains(&address) {
@@ -227,7 +265,11 @@ impl Kernel {
             address,
             stack_adjust,
         };
-        let number = self.user_interrupts.receivers.add(handler);
+        let shared = match flags & UINTR_CHANNEL {
+            0 => None,
+            _ => Some(self.find_shared_upid().ok_or(Errno::Busy)?),
+        };
+        let number = self.user_interrupts.receivers.add(handler, shared);
         self.threads[thread].receiver = Some(number.ok_or(Errno::Busy)?);
         self.user_interrupts.is_stale = true;
         Ok(0)
@@ -264,28 +306,18 @@ impl Kernel {
             return Err(Errno::Access);
         }
         let upid = receiver.upid;
-        let table = process.index();
-        let indices = &mut self.user_interrupts.senders[table];
-        let index = (!(*indices | 1 << uitt::KERNEL_ENTRY)).trailing_zeros() as usize;
-        if index >= uitt::ENTRIES {
-            return Err(Errno::Busy);
-        }
-        uitt::set(table, index, upid, vector).map_err(|_| Errno::Invalid)?;
-        *indices |= 1 << index;
-        self.user_interrupts.is_stale = true;
+        let index = self.user_interrupts.add_sender(process, upid, vector)?;
         Ok(index as i64)
     }
 
     /// `uintr_unregister_sender(index)`.
     pub fn unregister_sender(&mut self, thread: ThreadNo, [index]: [u64; 1]) -> Result<i64, Errno> {
-        let table = self.threads[thread].process.index();
-        let indices = &mut self.user_interrupts.senders[table];
-        if index >= uitt::ENTRIES as u64 || *indices & 1 << index == 0 {
+        let process = self.threads[thread].process;
+        let indices = self.user_interrupts.senders[process.index()];
+        if index >= uitt::ENTRIES as u64 || indices & 1 << index == 0 {
             return Err(Errno::Invalid);
         }
-        *indices &= !(1 << index);
-        uitt::clear(table, index as usize);
-        self.user_interrupts.is_stale = true;
+        self.user_interrupts.remove_sender(process, index as usize);
         Ok(0)
     }
 
@@ -318,6 +350,9 @@ impl Kernel {
                 self.clock.after(cpu::tsc(), time)
             }
         };
+        if self.has_lost_ring(thread) {
+            return Err(Errno::Io);
+        }
         // SAFETY: there are receivers only with user interrupts.
         let pending = unsafe { state::pending() };
         if pending | self.user_interrupts.receivers[number].upid.requests() != 0 {

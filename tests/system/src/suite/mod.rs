@@ -121,14 +121,8 @@ pub const TESTS: &[Test] = &[
     Test::new("boot: by UEFI", boot::by_uefi),
     Test::new("boot: by BIOS", boot::by_bios),
     Test::new("boot: NimbOS runs a program", boot::nimbos),
-    Test::new(
-        "nimbos: user interrupts, x2apic",
-        user_interrupts::x2apic,
-    ),
-    Test::new(
-        "nimbos: user interrupts, xapic",
-        user_interrupts::xapic,
-    ),
+    Test::new("nimbos: user interrupts, x2apic", user_interrupts::x2apic),
+    Test::new("nimbos: user interrupts, xapic", user_interrupts::xapic),
     Test::new("nimbos: alarms", user_interrupts::alarms),
     Test::new("boot: three cells", boot::three_cells),
     Test::new("boot: in xAPIC mode without x2APIC", boot::without_x2apic),

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! User interrupts and alarms of NimbOS, judged by programs of its own, alone on the machine.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::cells::{Cells, GUEST_BASE, Mode, Slot};
 use crate::scenario::{Seen, Trial, Wanted, value};
 
+/// Far more than it takes on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
 /// Sends between two processes, and between two threads.
 const SENDS: u64 = 100_000;
 /// Tests of `uintrtest`.
@@ -50,12 +54,13 @@ fn run(trial: &Trial, mode: Mode, init: &str) -> Result<Seen> {
     let more = format!("initrd = \"nimbos-apps\"\ncmdline = \"init={init}\"");
     let cells = Cells::new(mode, 1).elf(Slot::A, &[0], "nimbos", &memory, &more);
     let programs = &trial.bench.programs;
-    let seen = trial
+    let mut scenario = trial
         .scenario(cells.toml())?
         .module("nimbos", &programs.nimbos)
         .module("nimbos-apps", &programs.nimbos_apps)
-        .cpus(1)
-        .boot_until(&[Wanted::line("a", "init exited with status")])?;
+        .cpus(1);
+    scenario.spec.time_limit = TIME_LIMIT;
+    let seen = scenario.boot_until(&[Wanted::line("a", "init exited with status")])?;
     seen.find("a", "init exited with status 0")
         .with_context(|| format!("'{init}' failed"))?;
     Ok(seen)

@@ -2,20 +2,22 @@
 //! Shows that forwarded system calls work and what they cost.
 //!
 //! First files: written, read back, compared, and the errors that must come. Then three measured phases: writes of one
-//! byte, forwarded calls that do nothing, and for comparison calls that the kernel does itself. What is found is printed
+//! byte, forwarded calls that do nothing, and for comparison calls that the kernel does itself. Then the first two again on the
+//! user path, by a ring of the process's own, and writes of 64 KiB with and without copies. What is found is printed
 //! on the cell's own console as lines `demo: key=value ...`; the last one is `demo: result=PASS` or `demo: result=FAIL
 //! reason=...`. One line goes to the console of Linux.
 #![no_std]
 #![no_main]
 
 mod data;
+mod large;
 mod phase;
 
 use freestanding as _;
 use nimbos_apps::file::{CREATE, File, READ_ONLY, READ_WRITE, TRUNCATE};
 use nimbos_apps::system::{self, Error};
-use nimbos_apps::{Arguments, entry, eprint, print};
-use phase::{CALLS, Exits, WARM_UP_CALLS};
+use nimbos_apps::{Arguments, channel, entry, eprint, print};
+use phase::{CALLS, Exits, WARM_UP_CALLS, Way};
 
 entry!(main);
 
@@ -58,14 +60,26 @@ fn demonstrate(exits: Exits) -> Result<(), Reason> {
     .map_err(|_| "open-bytes")?;
     let mut samples = [0; CALLS];
     // Every phase is measured and printed, even after one that did not hold.
-    let writes = phase::run("write1", &mut samples, exits, || bytes.write(b"x") == Ok(1));
-    let nulls = phase::run("null", &mut samples, exits, || {
-        system::forward_null().is_ok()
-    });
-    let local = phase::run("getpid", &mut samples, exits, || system::process_id() > 0);
+    let mut run = |name, way, call: &mut dyn FnMut() -> bool| {
+        phase::run(name, way, &mut samples, exits, call)
+    };
+    let write = &mut || bytes.write(b"x") == Ok(1);
+    let null = &mut || system::forward_null().is_ok();
+    let writes = run("write1", Way::Kernel, write);
+    let nulls = run("null", Way::Kernel, null);
+    let local = run("getpid", Way::Kernel, &mut || system::process_id() > 0);
+    channel::open().map_err(|_| "open-ring")?;
+    let ring_writes = run("write1-ring", Way::Ring, write);
+    let ring_nulls = run("null-ring", Way::Ring, null);
+    large::compare()?;
     bytes.close().map_err(|_| "close-bytes")?;
+    channel::close().map_err(|_| "close-ring")?;
     check_length()?;
-    writes.and(nulls).and(local)
+    writes
+        .and(nulls)
+        .and(local)
+        .and(ring_writes)
+        .and(ring_nulls)
 }
 
 /// Checks that errors of both sides come back as they should.
@@ -105,9 +119,9 @@ fn check_length() -> Result<(), Reason> {
     file.close().map_err(|_| "close-reopened-bytes")?;
     eprint!(
         "demo: bytes_written={len} bytes_expected={}\n",
-        CALLS + WARM_UP_CALLS
+        2 * (CALLS + WARM_UP_CALLS)
     );
-    if len == CALLS + WARM_UP_CALLS {
+    if len == 2 * (CALLS + WARM_UP_CALLS) {
         Ok(())
     } else {
         Err("bytes-length")

@@ -2,6 +2,7 @@
 //! One measured phase: the same call many times.
 
 use nimbos_apps::abi::counter;
+use nimbos_apps::channel;
 use nimbos_apps::eprint;
 use nimbos_apps::statistics::Summary;
 use nimbos_apps::system;
@@ -12,6 +13,15 @@ use crate::Reason;
 pub const CALLS: usize = 10_000;
 /// Calls before them, so that what happens only the first time stays out.
 pub const WARM_UP_CALLS: usize = 300;
+
+/// Which way the calls take: whose notifications count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The kernel's.
+    Kernel,
+    /// This process's own ring.
+    Ring,
+}
 
 /// What VM exits in the measured part mean.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,13 +46,22 @@ struct Counters {
 }
 
 impl Counters {
-    fn read() -> Result<Self, Reason> {
+    fn read(way: Way) -> Result<Self, Reason> {
         let counter = |index| system::counter(index).map(|count| count as i64);
+        let exits_linux = counter(counter::SERVER_VM_EXITS).map_err(|_| "counters-linux")?;
+        let exits_nimbos = counter(counter::VM_EXITS).map_err(|_| "counters-nimbos")?;
+        let (received, sent) = match way {
+            Way::Kernel => (
+                counter(counter::RECEIVED).map_err(|_| "counters-received")?,
+                counter(counter::SENT).map_err(|_| "counters-sent")?,
+            ),
+            Way::Ring => (channel::received() as i64, channel::sent() as i64),
+        };
         Ok(Self {
-            exits_linux: counter(counter::SERVER_VM_EXITS).map_err(|_| "counters-linux")?,
-            exits_nimbos: counter(counter::VM_EXITS).map_err(|_| "counters-nimbos")?,
-            received: counter(counter::RECEIVED).map_err(|_| "counters-received")?,
-            sent: counter(counter::SENT).map_err(|_| "counters-sent")?,
+            exits_nimbos,
+            exits_linux,
+            received,
+            sent,
         })
     }
 
@@ -65,6 +84,7 @@ impl Counters {
 #[inline(never)]
 pub fn run(
     name: &str,
+    way: Way,
     samples: &mut Samples,
     exits: Exits,
     mut call: impl FnMut() -> bool,
@@ -72,8 +92,8 @@ pub fn run(
     if !(0..WARM_UP_CALLS).all(|_| call()) {
         return Err("warm-up-call");
     }
-    let first = Counters::read()?;
-    let second = Counters::read()?;
+    let first = Counters::read(way)?;
+    let second = Counters::read(way)?;
     for sample in samples.iter_mut() {
         let start = system::tsc();
         let is_right = call();
@@ -83,7 +103,7 @@ pub fn run(
             return Err("measured-call");
         }
     }
-    let third = Counters::read()?;
+    let third = Counters::read(way)?;
     report(
         name,
         samples,

@@ -22,6 +22,7 @@ use forward_ring::{Call, Message, SLOTS, Token};
 use nimbos::abi::Errno;
 use nimbos::reply;
 
+use super::rings::RingOpen;
 use super::{Kernel, Outcome};
 use crate::channel::Channel;
 use crate::process::Process;
@@ -56,6 +57,8 @@ pub enum Request {
     ExecStep,
     /// The thread's process has become another program.
     Exec,
+    /// The thread's process wants a ring of its own.
+    RingOpen(RingOpen),
     /// The thread has made a process that waits to be born.
     Fork {
         /// The thread of the new process.
@@ -94,6 +97,8 @@ pub enum Receipt {
     },
     /// The new program begins, whatever it is.
     Exec,
+    /// The process gets the ring if it is 0.
+    RingOpen(RingOpen),
     /// The new process begins if it is 0.
     Fork {
         /// The thread of the new process.
@@ -104,7 +109,7 @@ pub enum Receipt {
 }
 
 /// What follows when a call is over, whatever its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Next {
     /// The thread goes on with the result.
     Return,
@@ -112,6 +117,8 @@ pub enum Next {
     ExecStep,
     /// The new program begins.
     Exec,
+    /// The process gets its ring, if there was no error.
+    RingOpen(RingOpen),
     /// The new process begins.
     Fork {
         /// Its thread.
@@ -137,6 +144,8 @@ pub enum Owner {
     Kernel,
     /// This thread waits for it.
     Thread(ThreadNo),
+    /// The kernel's: of the message that this ring is nobody's.
+    Ring(usize),
 }
 
 /// The owners of all tokens.
@@ -172,6 +181,10 @@ impl Kernel {
             match core::mem::replace(&mut self.owners[token.number() as usize], Owner::Kernel) {
                 Owner::Thread(thread) => self.answer(thread, token, result),
                 Owner::Kernel => self.release(token),
+                Owner::Ring(ring) => {
+                    self.rings.free(ring);
+                    self.release(token);
+                }
             }
         }
         self.after_session();
@@ -270,6 +283,7 @@ impl Kernel {
                 Ok((message, Receipt::ExecStep { most }))
             }
             Request::Exec => Ok((Call::Exec.encode(), Receipt::Exec)),
+            Request::RingOpen(wanted) => Ok((wanted.message(), Receipt::RingOpen(wanted))),
             Request::Fork { child, id } => {
                 let child_process = self.threads[child].process;
                 if self.is_unborn(child, id) {
@@ -339,6 +353,11 @@ impl Kernel {
                 self.release(token);
                 self.threads.make_ready(thread);
             }
+            Receipt::RingOpen(wanted) => {
+                self.release(token);
+                let result = checked(0);
+                self.end_ring_open(thread, wanted, result);
+            }
             Receipt::Fork { child, id } => {
                 self.release(token);
                 let result = checked(0);
@@ -353,6 +372,7 @@ impl Kernel {
             Next::Return => self.finish_call(thread, error),
             Next::ExecStep => self.go_on_with_exec(thread, error),
             Next::Exec => self.threads.make_ready(thread),
+            Next::RingOpen(wanted) => self.end_ring_open(thread, wanted, error),
             // A server that has gone has no files that the two could share.
             Next::Fork { child, id } => self.end_fork(thread, child, id, 0),
         }
@@ -405,6 +425,7 @@ impl Request {
             Self::Own { .. } | Self::Linux { .. } | Self::Vector(_) => Next::Return,
             Self::ExecStep => Next::ExecStep,
             Self::Exec => Next::Exec,
+            Self::RingOpen(wanted) => Next::RingOpen(wanted),
             Self::Fork { child, id } => Next::Fork { child, id },
         }
     }
@@ -417,6 +438,7 @@ impl Receipt {
             Self::Result { .. } | Self::Linux { .. } | Self::Vector { .. } => Next::Return,
             Self::ExecStep { .. } => Next::ExecStep,
             Self::Exec => Next::Exec,
+            Self::RingOpen(wanted) => Next::RingOpen(wanted),
             Self::Fork { child, id } => Next::Fork { child, id },
         }
     }

@@ -95,6 +95,7 @@ impl Kernel {
             channel.acknowledge_loss();
         }
         self.forget_notes();
+        self.lose_rings();
         let owners = core::mem::replace(&mut self.owners, [Owner::Kernel; SLOTS]);
         for owner in owners {
             if let Owner::Thread(thread) = owner
@@ -132,8 +133,7 @@ impl Kernel {
     pub fn tell_end(&mut self, process: ProcessNo, status: i32) {
         if self.is_known(process) {
             self.processes[process].note = Note::Ended { status };
-            self.notes += 1;
-            self.send_notes();
+            self.tell();
         }
     }
 
@@ -144,14 +144,14 @@ impl Kernel {
             && let Some(token) = channel.reserve_for_kernel()
         {
             self.notes -= 1;
-            let message = match self.next_note() {
-                Some(message) => message,
+            let (message, owner) = match self.next_note() {
+                Some(note) => note,
                 None => {
                     self.put_back(token);
                     break;
                 }
             };
-            self.owners[token.number() as usize] = Owner::Kernel;
+            self.owners[token.number() as usize] = owner;
             if let Some(channel) = &mut self.channel
                 && channel.submit(token, &message).is_err()
             {
@@ -161,11 +161,22 @@ impl Kernel {
         self.after_session();
     }
 
-    fn next_note(&mut self) -> Option<Message> {
+    /// Has the server told what has been noted down.
+    pub fn tell(&mut self) {
+        self.notes += 1;
+        self.send_notes();
+    }
+
+    /// Returns the next message for the server, and whose its token is.
+    fn next_note(&mut self) -> Option<(Message, Owner)> {
         if self.slots_told < self.cpu_count() {
             let call = Channel::uintr_init(self.slots_told);
             self.slots_told += 1;
-            return Some(call.encode());
+            return Some((call.encode(), Owner::Kernel));
+        }
+        if let Some(ring) = self.rings.take_untold() {
+            let call = Call::RingClose { ring: ring as u32 };
+            return Some((call.encode(), Owner::Ring(ring)));
         }
         let process = self.processes.find(|process| process.note != Note::Nothing);
         let process = &mut self.processes[process?];
@@ -177,7 +188,7 @@ impl Kernel {
             ..Call::Exit { status }.encode()
         };
         process.forget_note();
-        Some(message)
+        Some((message, Owner::Kernel))
     }
 
     fn forget_notes(&mut self) {
