@@ -60,7 +60,7 @@ pub fn uif() -> Result<(), Reason> {
                 receive()?;
             }
             for turn in 0..TURNS / 4 {
-                let is_allowed = (turn + number as u64) % 2 == 0;
+                let is_allowed = (turn + number as u64).is_multiple_of(2);
                 if is_allowed {
                     allow()
                 } else {
