@@ -2,7 +2,7 @@
 //! The interactive shell: the demo's cells with NimbOS running `sh` on its own console, which the user's terminal, or a
 //! pipe, is connected to.
 //!
-//! NimbOS's serial port is a pseudo-terminal of the lab's. One thread hands on what is typed ([`session::Session`] has the
+//! NimbOS's serial port is a pseudo-terminal of the lab's. One thread hands on what is typed (`session::Session` has the
 //! pace), one what NimbOS says; the run itself is like any other, with the other consoles in files.
 
 mod keys;
