@@ -64,7 +64,7 @@ fn check_summarizes_an_accepted_configuration_on_one_screen() {
         "accepted",
         "linux",
         "nimbos",
-        "syscalls: nimbos to linux, 4M at 0x34000000, direct",
+        "syscalls: nimbos to linux, 16M at 0x33800000, direct",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
