@@ -49,7 +49,8 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
     if how == "accepts-late" {
         cpu::delay(boot.ticks(LATE_MS));
     }
-    while let Some((token, opcode)) = next_request(boot, &ring, how) {
+    let mut accepted = 0;
+    while let Some((token, opcode)) = next_request(boot, &ring, how, &mut accepted) {
         if opcode == opcode::UINTR_INIT {
             answer_init(&ring, &channel, how, token);
         } else {
@@ -61,22 +62,38 @@ pub fn run(boot: &Boot) -> Result<(), Failure> {
 }
 
 /// Waits for the next request, of this session or the next, and takes it; `None` if there is none for long.
-fn next_request(boot: &Boot, ring: &Ring, how: &str) -> Option<(u32, u32)> {
+fn next_request(boot: &Boot, ring: &Ring, how: &str, accepted: &mut u32) -> Option<(u32, u32)> {
     let start = cpu::tsc();
     while cpu::tsc() - start < boot.ticks(PATIENCE_MS) {
         if how == "accepts-unasked" {
-            let client = ring.session(Session::ClientGeneration);
-            ring.session(Session::Accepted)
-                .store(client.load(Ordering::SeqCst), Ordering::SeqCst);
+            accept_unasked(ring, accepted);
         } else {
             ring.accept();
         }
-        if let Some(request) = ring.next_request() {
+        // A client that is just beginning a session sets its index: no request is announced by that.
+        if ring.is_accepted()
+            && let Some(request) = ring.next_request()
+        {
             return Some(request);
         }
         core::hint::spin_loop();
     }
     None
+}
+
+/// Says that each client is accepted before it has greeted; `accepted` is the last one that has. It asks nothing before its
+/// timer's next tick, so that nothing is lost by leaving out what came before.
+fn accept_unasked(ring: &Ring, accepted: &mut u32) {
+    let client = ring
+        .session(Session::ClientGeneration)
+        .load(Ordering::SeqCst);
+    ring.session(Session::Accepted)
+        .store(client, Ordering::SeqCst);
+    if *accepted != client && ring.is_accepted() {
+        let tail = ring.index(Index::RequestTail).load(Ordering::SeqCst);
+        ring.index(Index::RequestHead).store(tail, Ordering::SeqCst);
+        *accepted = client;
+    }
 }
 
 fn answer_init(ring: &Ring, channel: &Channel, how: &str, token: u32) {
@@ -113,9 +130,11 @@ fn break_rules(
         "large-result" => complete(ring, token, i64::MAX),
         "least-result" => complete(ring, token, i64::MIN),
         "gone" | "accepts-late" | "accepts-unasked" => channel.set_ready(false),
+        // The client would begin anew for each of its calls.
         "twice" => {
             ring.complete(token, 1);
             complete(ring, token, 1);
+            channel.set_ready(false);
         }
         // It says that it is another one, and the next call is that one's.
         "begins-anew" => ring.announce(),
