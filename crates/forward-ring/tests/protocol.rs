@@ -480,6 +480,13 @@ fn waiting_ends_with_the_completion_or_with_the_server() {
     assert_eq!(result, 8);
     client.release(token);
 
+    // A server that is there, but is not the one that has the call.
+    let token = client.reserve().unwrap();
+    let _ = client.submit(token, &null());
+    memory.server().announce();
+    let replaced = client.wait(|| true, || unreachable!());
+    assert_eq!(replaced, Err(WaitError::ServerGone));
+
     memory.scribble(COMPLETION_TAIL, 99);
     let broken = client.wait(|| true, || unreachable!());
     let corrupt = RingError::Corrupt {

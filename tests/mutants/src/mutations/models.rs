@@ -59,6 +59,15 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         )],
     ),
     mutation(
+        "co-kernel: its timer waits for a server that is another one",
+        LOST,
+        NIMBOS,
+        &[(
+            "!self.client.channel.is_server_ready() || self.client.is_server_new()",
+            "!self.client.channel.is_server_ready()",
+        )],
+    ),
+    mutation(
         "co-kernel: its handler does not make the UPID ready",
         LOST,
         NIMBOS,

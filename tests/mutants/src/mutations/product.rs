@@ -398,7 +398,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "serve.rs: sleeps though the handler has seen the end",
         DIFFERENT,
         "guest-linux-shadow/shadow/src/serve.rs",
-        &[("\n            && !handler::wants_main_thread()\n", "\n")],
+        &[(" && !handler::wants_main_thread()\n", "\n")],
     ),
     mutation(
         "interrupts.rs: does not make the UPID ready",

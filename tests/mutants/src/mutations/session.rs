@@ -113,15 +113,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         )],
     ),
     mutation(
-        "session: the client waits for a server that is another one",
-        LOST,
-        CLIENT,
-        &[(
-            "!is_server_there() || self.is_server_new()",
-            "!is_server_there()",
-        )],
-    ),
-    mutation(
         "session: accepted by a server that is no more",
         LOST,
         CLIENT,
