@@ -168,6 +168,10 @@ impl<M: Machine> Service<M> {
         result: i64,
     ) {
         let ring = &mut self.rings[number];
+        if ring.usage == Use::Closing {
+            ring.usage = Use::Closed;
+            return self.release_waiting_for_ring(number);
+        }
         if result != 0 {
             ring.usage = Use::Closed;
             return;
@@ -181,6 +185,8 @@ impl<M: Machine> Service<M> {
         let number = ring as usize;
         match self.rings.get(number).map(|ring| ring.usage) {
             Some(Use::Process { .. }) => self.close_ring(number),
+            // The call that opens it has not come back from its worker.
+            Some(Use::Opening) => self.rings[number].usage = Use::Closing,
             Some(Use::Closing) => {}
             _ => return Step::Done(errno::EINVAL),
         }

@@ -218,12 +218,14 @@ impl<M: Machine> Service<M> {
                 }
             }
             Then::OpenRing { number, target } => {
+                let is_wanted = is_wanted && self.rings[number].usage == Use::Opening;
                 let result = if is_wanted {
                     result
                 } else {
                     error(libc::EINTR)
                 };
                 self.ring_is_open(number, place, target, result);
+                return result;
             }
         }
         if is_wanted {
@@ -269,10 +271,13 @@ impl<M: Machine> Service<M> {
         let ring = &mut self.rings[number];
         if ring.calls == 0 && ring.usage == Use::Closing {
             ring.usage = Use::Closed;
-            self.release_waiting(
-                |stage| matches!(stage, Stage::WaitForRing(ring) if *ring == number),
-            );
+            self.release_waiting_for_ring(number);
         }
+    }
+
+    /// Goes on with calls that have waited for a ring to be closed.
+    pub(super) fn release_waiting_for_ring(&mut self, number: usize) {
+        self.release_waiting(|stage| matches!(stage, Stage::WaitForRing(ring) if *ring == number));
     }
 
     /// Goes on with calls of the kernel that have waited for others.

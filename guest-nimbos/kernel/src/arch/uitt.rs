@@ -5,8 +5,9 @@
 //! privilege: a program can post by entry 0 too. It gains nothing by that: the channel's server wakes, and finds the ring empty.
 //!
 //! The tables are supervisor memory and mapped in every address space. A processor on which a program runs may read an entry at
-//! any time; it need not read both words at once. So an entry becomes valid by the last of its stores, and changes its target by
-//! a store of one word, or is invalid meanwhile.
+//! any time; it need not read both words at once. So an entry becomes valid by the last of its stores, changes its target by a store
+//! of one word, and keeps its target when it becomes invalid. Entries are given out in turn, so that a SENDUIPI that another CPU is
+//! just executing with a former entry does not post its vector to the next one's target.
 //!
 //! SDM 3A, "User-Interrupt Target Table".
 
@@ -63,7 +64,7 @@ pub fn set(
     let entry = UittEntry::new(address_of(upid), user_vector)?;
     let [first, second] = words(entry);
     let place = &TABLES[table].0[index];
-    // Never half of the old and half of the new target: the valid bit goes first and comes last.
+    // The valid bit comes last.
     place[0].store(0, Ordering::Release);
     place[1].store(second, Ordering::Release);
     place[0].store(first, Ordering::Release);
@@ -72,9 +73,7 @@ pub fn set(
 
 /// Makes an entry one that SENDUIPI refuses.
 pub fn clear(table: usize, index: usize) {
-    let place = &TABLES[table].0[index];
-    place[0].store(0, Ordering::Release);
-    place[1].store(0, Ordering::Release);
+    TABLES[table].0[index][0].store(0, Ordering::Release);
 }
 
 /// Tells whether an entry is valid and posts to `upid`.

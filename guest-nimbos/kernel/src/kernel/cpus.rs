@@ -11,7 +11,7 @@ use crate::interrupts::{Interrupts, RESCHEDULE};
 use crate::process::ProcessNo;
 
 /// One bit for each CPU.
-type CpuSet = u32;
+pub type CpuSet = u32;
 
 const _: () = assert!(MAX_CPUS <= CpuSet::BITS as usize);
 

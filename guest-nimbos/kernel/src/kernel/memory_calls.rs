@@ -5,8 +5,9 @@ use nimbos::abi::{Errno, map};
 use nimbos::layout::{PAGE_LEN, page_align_up};
 use nimbos::user_memory::Rights;
 
+use super::cpus::CpuSet;
 use super::{Kernel, Outcome};
-use crate::arch::per_cpu::MAX_CPUS;
+use crate::arch::per_cpu::{self, MAX_CPUS};
 use crate::process::ProcessNo;
 use crate::thread::{State, ThreadNo, Wait};
 
@@ -51,7 +52,7 @@ impl Kernel {
         let process = self.threads[thread].process;
         let space = self.processes[process].space_mut();
         let pages = space.remove(address, end).ok_or(Errno::Invalid)?;
-        let cpus = self.forget_mappings(process, Some(thread));
+        let cpus = self.forget_mappings(process);
         if cpus == 0 {
             return Ok(Outcome::Return(0));
         }
@@ -61,26 +62,26 @@ impl Kernel {
         Ok(Outcome::Wait)
     }
 
-    /// Lets this CPU forget mappings of a process that were taken away, and calls the others that run threads of it but the
-    /// `caller`; returns a bit for each of those.
-    pub fn forget_mappings(&mut self, process: ProcessNo, caller: Option<ThreadNo>) -> u32 {
+    /// Lets this CPU forget mappings of a process that were taken away, and calls the others that run threads of it; returns a
+    /// bit for each of those.
+    pub fn forget_mappings(&mut self, process: ProcessNo) -> CpuSet {
         self.reload_space();
         let mut cpus = 0;
-        for other in self.threads.of(process) {
-            if let State::Running { cpu } = self.threads[other].state
-                && Some(other) != caller
-            {
+        for thread in self.threads.of(process) {
+            if let State::Running { cpu } = self.threads[thread].state {
                 cpus |= 1 << cpu;
             }
         }
+        cpus &= !(1 << per_cpu::number());
         for cpu in (0..MAX_CPUS).filter(|cpu| cpus >> cpu & 1 != 0) {
             self.cpus.call(cpu);
         }
         cpus
     }
 
-    /// The CPU `cpu` was called, and has forgotten what was taken away: finishes calls that wait for no other one.
+    /// The CPU `cpu` was called, and has forgotten what was taken away: finishes calls that wait for no other one, and frees rings.
     pub fn forgotten_by(&mut self, cpu: usize) {
+        self.rings.forgotten_by(cpu);
         if self.unmapping == 0 {
             return;
         }

@@ -3,8 +3,8 @@
 //!
 //! A process that has a ring maps it, puts its calls there itself, and posts to the server and is posted to without the kernel. What
 //! it writes there is between it and the server, which knows whose ring it is; the kernel never looks. It says to the server whom
-//! the ring belongs to, and when no longer; before that the next one does not get it, nor the UPID slot that goes with it. Each new
-//! owner gets it empty.
+//! the ring belongs to, and when no longer; before that the next one does not get it, nor the UPID slot that goes with it; nor before
+//! all CPUs have forgotten where the last one has seen it. Each new owner gets it empty.
 #![expect(unsafe_code, reason = "shows a program memory of the channel")]
 
 use forward_ring::{Call, MAX_RINGS, Message};
@@ -13,6 +13,7 @@ use nimbos::abi::{Errno, RingInfo};
 use nimbos::user_memory::Access;
 use uintr::{USER_VECTORS, Upid};
 
+use super::cpus::CpuSet;
 use super::forward::Request;
 use super::{Kernel, Outcome};
 use crate::channel::Channel;
@@ -32,13 +33,26 @@ enum Ring {
     Free,
     /// A process's.
     Taken(Taken),
-    /// Nobody's, but the server does not know it yet.
+    /// Nobody's, but the server does not know it yet, or a CPU may still use its memory.
     Closing {
         /// The UPID slot to which the server may still post.
         slot: usize,
-        /// The message that tells the server is in the ring.
-        is_told: bool,
+        /// A bit for each CPU that has been called and has not come yet.
+        cpus: CpuSet,
+        /// What the server has to learn.
+        notice: Notice,
     },
+}
+
+/// What becomes of the message that a ring is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    /// There is none, or it has been answered.
+    Settled,
+    /// It is to be sent.
+    Due,
+    /// It is in the ring.
+    Sent,
 }
 
 /// A ring with its owner.
@@ -106,17 +120,45 @@ impl Rings {
 
     /// Returns a ring of which the server is to be told that it is nobody's, and takes down that it is.
     pub fn take_untold(&mut self) -> Option<usize> {
-        self.entries.iter_mut().position(|ring| {
-            let Ring::Closing { is_told, .. } = ring else {
-                return false;
-            };
-            !core::mem::replace(is_told, true)
+        self.entries.iter_mut().position(|ring| match ring {
+            Ring::Closing { notice, .. } if *notice == Notice::Due => {
+                *notice = Notice::Sent;
+                true
+            }
+            _ => false,
         })
     }
 
-    /// The server knows that a ring is nobody's.
-    pub fn free(&mut self, ring: usize) {
-        self.entries[ring] = Ring::Free;
+    /// The server knows that a ring is nobody's, or is gone.
+    pub fn settle(&mut self, ring: usize) {
+        if let Ring::Closing { notice, .. } = &mut self.entries[ring] {
+            *notice = Notice::Settled;
+            self.free_if_closed(ring);
+        }
+    }
+
+    /// The CPU `cpu` was called, and has forgotten mappings that were taken away.
+    pub fn forgotten_by(&mut self, cpu: usize) {
+        for ring in 0..MAX_RINGS {
+            if let Ring::Closing { cpus, .. } = &mut self.entries[ring] {
+                *cpus &= !(1 << cpu);
+                self.free_if_closed(ring);
+            }
+        }
+    }
+
+    fn free_if_closed(&mut self, ring: usize) {
+        let is_closed = matches!(
+            self.entries[ring],
+            Ring::Closing {
+                cpus: 0,
+                notice: Notice::Settled,
+                ..
+            }
+        );
+        if is_closed {
+            self.entries[ring] = Ring::Free;
+        }
     }
 }
 
@@ -161,7 +203,7 @@ impl Kernel {
         };
         let outcome = self.forward(thread, Request::RingOpen(wanted));
         if matches!(outcome, Outcome::Return(_)) {
-            self.rings.free(ring);
+            self.rings.entries[ring] = Ring::Free;
         }
         Ok(outcome)
     }
@@ -181,8 +223,8 @@ impl Kernel {
             return self.finish_call(thread, Errno::Io as i64);
         };
         if result != 0 {
-            // There is nothing to tell the server.
-            self.rings.free(wanted.ring);
+            // There is nothing to tell the server, and no CPU has seen it.
+            self.rings.entries[wanted.ring] = Ring::Free;
             return self.finish_call(thread, result);
         }
         let result = match self.show_ring(taken, wanted) {
@@ -213,7 +255,7 @@ impl Kernel {
         for ring in 0..MAX_RINGS {
             match &mut self.rings.entries[ring] {
                 Ring::Free => {}
-                Ring::Closing { .. } => self.rings.free(ring),
+                Ring::Closing { .. } => self.rings.settle(ring),
                 Ring::Taken(taken) => {
                     taken.is_lost = true;
                     let Taken {
@@ -282,14 +324,17 @@ impl Kernel {
         if let Some(space) = self.processes[process].space.as_mut() {
             space.remove_shared();
         }
-        self.forget_mappings(process, None);
-        if is_lost || !self.channel.as_ref().is_some_and(Channel::is_connected) {
-            return self.rings.free(ring);
-        }
+        let cpus = self.forget_mappings(process);
+        let is_known = !is_lost && self.channel.as_ref().is_some_and(Channel::is_connected);
         self.rings.entries[ring] = Ring::Closing {
             slot,
-            is_told: false,
+            cpus,
+            notice: Notice::Due,
         };
-        self.tell();
+        if is_known {
+            self.tell();
+        } else {
+            self.rings.settle(ring);
+        }
     }
 }

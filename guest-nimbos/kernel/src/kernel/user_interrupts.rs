@@ -31,7 +31,10 @@ pub struct UserInterrupts {
     pub receivers: Receivers,
     /// A bit for each index in use of a process's target table.
     senders: [u64; MAX_PROCESSES],
-    /// What the CPU has loaded is no longer right: the call that a thread makes has changed it.
+    /// The index of each table that was given out last: the next one is another, as long as there are others.
+    last: [u8; MAX_PROCESSES],
+    /// What a CPU has loaded may be no longer right: the call that its thread makes has changed it. What a call has changed for
+    /// other threads, they load when they run next.
     is_stale: bool,
 }
 
@@ -50,6 +53,7 @@ impl UserInterrupts {
         Self {
             receivers: Receivers::new(),
             senders: [0; MAX_PROCESSES],
+            last: [0; MAX_PROCESSES],
             is_stale: false,
         }
     }
@@ -70,12 +74,15 @@ impl UserInterrupts {
     ) -> Result<usize, Errno> {
         let table = process.index();
         let indices = &mut self.senders[table];
-        let index = (!(*indices | 1 << uitt::KERNEL_ENTRY)).trailing_zeros() as usize;
-        if index >= uitt::ENTRIES {
-            return Err(Errno::Busy);
-        }
+        let used = *indices | 1 << uitt::KERNEL_ENTRY;
+        let last = usize::from(self.last[table]);
+        let index = (last + 1..=last + uitt::ENTRIES)
+            .map(|index| index % uitt::ENTRIES)
+            .find(|index| used & 1 << index == 0)
+            .ok_or(Errno::Busy)?;
         uitt::set(table, index, upid, vector).map_err(|_| Errno::Invalid)?;
         *indices |= 1 << index;
+        self.last[table] = index as u8;
         self.is_stale = true;
         Ok(index)
     }

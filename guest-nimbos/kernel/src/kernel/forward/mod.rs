@@ -182,7 +182,7 @@ impl Kernel {
                 Owner::Thread(thread) => self.answer(thread, token, result),
                 Owner::Kernel => self.release(token),
                 Owner::Ring(ring) => {
-                    self.rings.free(ring);
+                    self.rings.settle(ring);
                     self.release(token);
                 }
             }
