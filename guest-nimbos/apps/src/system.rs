@@ -100,6 +100,14 @@ pub fn thread_id() -> i64 {
     unsafe { call(number::GETTID, 0, 0, 0) }
 }
 
+/// Returns the number of the CPU on which this thread runs, or ran just now.
+pub fn cpu() -> Result<u32, Error> {
+    let mut cpu = 0_u32;
+    let address = (&raw mut cpu).expose_provenance() as u64;
+    // SAFETY: the kernel writes a number to the variable, and nothing for address 0.
+    checked(unsafe { call(number::GETCPU, address, 0, 0) }).map(|_| cpu)
+}
+
 /// Ends the program, with all its threads.
 pub fn exit(status: i32) -> ! {
     loop {

@@ -61,12 +61,13 @@ pub mod number {
     pub const EXIT_GROUP: u64 = 231;
     /// `dup3(fd, new, flags)`: forwarded.
     pub const DUP3: u64 = 292;
+    /// `getcpu(*cpu, *node)`: the number of the CPU on which the thread runs, and 0; an address may be 0.
+    pub const GETCPU: u64 = 309;
     /// `uintr_register_sender(tid, vector)`: the right to post a user vector to a thread; returns the index for SENDUIPI.
     /// Error of both sides' calls: -ENOSYS where the processor has no user interrupts.
     pub const UINTR_REGISTER_SENDER: u64 = 333;
     /// `uintr_register_handler(handler, stack_adjust, flags)`: makes this thread a receiver; flags are 0 or
-    /// [`super::UINTR_CHANNEL`]. UIF is 0 then: STUI
-    /// allows delivery, and is with CLUI the mask of all vectors.
+    /// [`super::UINTR_CHANNEL`]. UIF is 0 then: STUI allows delivery, and is with CLUI the mask of all vectors.
     pub const UINTR_REGISTER_HANDLER: u64 = 334;
     /// `uintr_unregister_sender(index)`: from then on SENDUIPI with this index faults.
     pub const UINTR_UNREGISTER_SENDER: u64 = 335;

@@ -5,7 +5,7 @@ use forward_ring::Call;
 use hv_abi::hypercall::errno;
 use nimbos::abi::{Errno, counter, number};
 
-use crate::arch::cpu;
+use crate::arch::{cpu, per_cpu};
 use crate::channel::Channel;
 use crate::kernel::forward::Request;
 use crate::kernel::{Kernel, Outcome};
@@ -65,6 +65,7 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
             let arguments = context.arguments();
             return kernel.exit_group(thread, arguments);
         }
+        number::GETCPU => getcpu(kernel, thread),
         number::UINTR_REGISTER_SENDER => {
             let arguments = context.arguments();
             kernel
@@ -121,6 +122,18 @@ fn clock_gettime(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno
     let process = kernel.threads[thread].process;
     let space = kernel.processes[process].space_mut();
     space.write(address, &bytes)?;
+    Ok(Outcome::Return(0))
+}
+
+fn getcpu(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let addresses: [u64; 2] = kernel.threads[thread].context().arguments();
+    let process = kernel.threads[thread].process;
+    let space = kernel.processes[process].space_mut();
+    for (address, value) in addresses.into_iter().zip([per_cpu::number() as u32, 0]) {
+        if address != 0 {
+            space.write(address, &value.to_le_bytes())?;
+        }
+    }
     Ok(Outcome::Return(0))
 }
 

@@ -123,7 +123,16 @@ pub const TESTS: &[Test] = &[
     Test::new("boot: NimbOS runs a program", boot::nimbos),
     Test::new("nimbos: user interrupts, x2apic", user_interrupts::x2apic),
     Test::new("nimbos: user interrupts, xapic", user_interrupts::xapic),
+    Test::new(
+        "nimbos: user interrupts, two CPUs",
+        user_interrupts::two_cpus,
+    ),
+    Test::new(
+        "nimbos: user interrupts, two CPUs, xapic",
+        user_interrupts::two_cpus_xapic,
+    ),
     Test::new("nimbos: alarms", user_interrupts::alarms),
+    Test::new("nimbos: alarms, two CPUs", user_interrupts::alarms_two_cpus),
     Test::new("boot: three cells", boot::three_cells),
     Test::new("boot: in xAPIC mode without x2APIC", boot::without_x2apic),
     Test::new(

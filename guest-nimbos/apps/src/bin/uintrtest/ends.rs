@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is left when one side goes.
 
+use core::ffi::CStr;
+
 use nimbos_apps::abi::{SIGSEGV, STATUS_SIGNAL};
 use nimbos_apps::process::{self, ExitStatus};
 use nimbos_apps::system::uintr;
-use nimbos_apps::{Error, interrupt, system};
+use nimbos_apps::{Arguments, Error, interrupt, system};
 
 use crate::{
     Reason, allow, allow_all, child, count, ensure, hold, reap, receive, refused, sender,
     this_thread, wait_until,
 };
 
-const FAULTED: ExitStatus = ExitStatus(STATUS_SIGNAL + SIGSEGV);
+/// Of a process that was ended for a SENDUIPI with an index that it does not have.
+pub const FAULTED: ExitStatus = ExitStatus(STATUS_SIGNAL + SIGSEGV);
 
 /// An index that was given back faults. A receiver that has unregistered gets nothing, and its senders do not notice.
 pub fn unregister() -> Result<(), Reason> {
@@ -142,7 +145,63 @@ pub fn fork() -> Result<(), Reason> {
     )
 }
 
-fn senduipi(index: u64) {
-    // SAFETY: the entry is not valid: this faults, and the kernel ends the process.
+/// Argument of this program where it is the program that another one has become.
+const EXECUTED: &CStr = c"executed";
+/// The same for one that sends.
+const SENDING: &CStr = c"sending";
+
+/// A new program is no receiver and has no targets.
+pub fn exec() -> Result<(), Reason> {
+    receive()?;
+    allow_all()?;
+    let parent = this_thread();
+    for (round, word, status) in [(1, EXECUTED, ExitStatus(0)), (2, SENDING, FAULTED)] {
+        let other = child(|| {
+            receive()?;
+            allow_all()?;
+            let sender = sender(parent, 1)?;
+            allow();
+            sender.send();
+            while count(4) == 0 {
+                system::yield_now();
+            }
+            process::execute(c"uintrtest", [c"uintrtest", word].into_iter());
+            Err("exec")
+        })?;
+        wait_until(1, round)?;
+        let post = sender(other, 4)?;
+        // Some before it becomes the other program, some afterwards.
+        let ended = loop {
+            post.send();
+            if let Some(ended) = process::try_wait_any().map_err(|_| "wait")? {
+                break ended;
+            }
+            system::yield_now();
+        };
+        ensure(ended == (other, status), "another status")?;
+    }
+    Ok(())
+}
+
+/// The program that another one has become. Returns its status if this is it.
+pub fn executed(arguments: Arguments) -> Option<i32> {
+    let word = arguments.get(1)?;
+    if Ok(word) == SENDING.to_str() {
+        senduipi(1);
+    } else if Ok(word) != EXECUTED.to_str() {
+        return None;
+    }
+    if interrupt::unregister_handler() != Err(Error::INVALID) {
+        return Some(1);
+    }
+    allow();
+    for _ in 0..100 {
+        system::yield_now();
+    }
+    Some(i32::from((0..64).any(|vector| count(vector) != 0)))
+}
+
+pub fn senduipi(index: u64) {
+    // SAFETY: posts where the kernel allows it, or faults, and the kernel ends the process.
     unsafe { core::arch::asm!("senduipi {}", in(reg) index, options(nostack)) };
 }

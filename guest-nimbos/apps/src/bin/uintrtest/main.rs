@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! User interrupts between threads and processes: `uintrtest [sends=N] [NAME...]`.
 //!
-//! Each test runs in a process of its own. A line for each, and at the end `uintrtest: PASS tests=N` or `uintrtest: FAIL`.
+//! The tests are those of the list by which the Linux cell's driver was tried, and what several CPUs add. Each test runs in a process of its own. A line for each, and at the end `uintrtest: PASS tests=N` or `uintrtest: FAIL`.
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "registers handlers and switches delivery")]
@@ -10,6 +10,7 @@ mod delivery;
 mod ends;
 mod refusals;
 mod switching;
+mod together;
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -26,7 +27,7 @@ type Reason = &'static str;
 /// A test.
 type Test = fn() -> Result<(), Reason>;
 
-const TESTS: [(&str, Test); 17] = [
+const TESTS: [(&str, Test); 23] = [
     ("priority", delivery::priority),
     ("coalescing", delivery::coalescing),
     ("masks", delivery::masks),
@@ -38,10 +39,16 @@ const TESTS: [(&str, Test); 17] = [
     ("uif", switching::uif),
     ("threads", switching::threads),
     ("processes", switching::processes),
+    ("running", together::running),
+    ("migrations", together::migrations),
+    ("under-fire", together::under_fire),
+    ("given-back", together::given_back),
+    ("alarms", together::alarms),
     ("unregister", ends::unregister),
     ("receiver-ends", ends::departed_receiver),
     ("sender-ends", ends::departed_sender),
     ("fork", ends::fork),
+    ("exec", ends::exec),
     ("arguments", refusals::arguments),
     ("exhaustion", refusals::exhaustion),
 ];
@@ -71,6 +78,9 @@ fn on_interrupt(vector: u64) {
 }
 
 fn main(arguments: Arguments) -> i32 {
+    if let Some(status) = ends::executed(arguments) {
+        return status;
+    }
     let names = (1..arguments.count()).filter_map(|number| arguments.get(number));
     let mut chosen = 0;
     for name in names {

@@ -33,7 +33,7 @@ pub fn arguments() -> Result<(), Reason> {
             Error::FAULT,
         ),
         (uintr::register_handler_at(1 << 63, 128, 0), Error::FAULT),
-        (uintr::register_handler_at(address, 128, 1), Error::INVALID),
+        (uintr::register_handler_at(address, 128, 2), Error::INVALID),
         (
             uintr::register_handler_at(address, 1 << 56, 0),
             Error::INVALID,
