@@ -174,6 +174,7 @@ impl Client {
     }
 
     /// Tells whether [`Self::poll`] would return something else than nothing.
+    #[inline]
     pub fn has_completions(&self) -> bool {
         self.mapping.observe(Index::CompletionTail) != self.completion_head
     }

@@ -88,7 +88,7 @@ impl Ring {
     }
 
     /// Makes the call that does nothing.
-    #[inline]
+    #[inline(always)]
     pub fn null(&mut self) -> Result<i64, Lost> {
         let token = self.token()?;
         let (token, result) = self.exchange(token, &Call::Null.encode())?;
@@ -168,13 +168,14 @@ impl Ring {
         self.client.release(token);
     }
 
+    #[inline(always)]
     fn token(&mut self) -> Result<Token, Lost> {
         // One is never lent.
         self.client.reserve().map_err(|_| Lost(Error::IO.0))
     }
 
     /// Sends a request, and waits for its answer.
-    #[inline]
+    #[inline(always)]
     fn exchange(&mut self, token: Token, message: &Message) -> Result<(Token, i64), Lost> {
         if self.client.submit(token, message).notify {
             // SAFETY: the kernel has made the entry valid, and it stays so as long as this object.
@@ -193,7 +194,7 @@ impl Ring {
     }
 
     /// Waits for an answer: looks for it a while, and sleeps if there is none.
-    #[inline]
+    #[inline(always)]
     fn wait(&self) -> Result<(), Lost> {
         for _ in 0..SPINS {
             if self.client.has_completions() {
