@@ -139,6 +139,7 @@ impl Server {
     /// After [`RingError::UnknownToken`] the requests behind it can still be taken; after [`RingError::Corrupt`] the
     /// ring is out of order and stays so.
     // Not an iterator: after an error, or nothing, there may be more.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "returns Result<Option<..>>")]
     pub fn next(&mut self) -> Result<Option<Request>, RingError> {
         let (ours, theirs) = (self.request_head, self.mapping.observe(Index::RequestTail));
@@ -164,12 +165,14 @@ impl Server {
     }
 
     /// Returns the buffer of a token.
+    #[inline]
     pub fn buffer(&self, token: &Token) -> Buffer<'_> {
         self.mapping.buffer(token)
     }
 
     /// Publishes a completion; returns whether the client may have stopped looking. If so, notifying it is the caller's
     /// task. If not, it has not come to an earlier completion yet, and will find this one too.
+    #[inline]
     pub fn complete(&mut self, token: Token, result: i64) -> Result<bool, RingError> {
         let number = token.number();
         self.idle.insert(token);

@@ -13,7 +13,7 @@
 use std::arch::naked_asm;
 use std::cell::UnsafeCell;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use uintr::{instructions, msr};
@@ -36,8 +36,11 @@ static SERVICE: ServiceCell = ServiceCell(UnsafeCell::new(None));
 static IS_STARTED: AtomicBool = AtomicBool::new(false);
 /// Runs of the handler, for the main thread to see that something happened.
 static RUNS: AtomicU64 = AtomicU64::new(0);
-static WANTS_MAIN_THREAD: AtomicBool = AtomicBool::new(false);
-static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
+/// What the main thread has to know of the service while that is the handler's: the calls that workers have, and
+/// [`WANTS_MAIN_THREAD`]. One word, because a thread that spins looks at it again and again.
+static STATE: AtomicU64 = AtomicU64::new(0);
+/// In [`STATE`], whose lower half is the number of calls: there is something for the main thread.
+const WANTS_MAIN_THREAD: u64 = 1 << 32;
 
 /// What the assembly below saves; set before the handler is registered.
 static XSAVE_COMPONENTS: AtomicU64 = AtomicU64::new(0);
@@ -107,13 +110,23 @@ extern "C" fn on_user_interrupt(vector: u64) {
     if let Some(service) = service {
         service.on_notification(vector);
         let wants_main_thread = service.outcome().is_some() || !service.is_announced();
-        WANTS_MAIN_THREAD.store(wants_main_thread, Ordering::Relaxed);
-        UNDER_WAY.store(service.under_way(), Ordering::Relaxed);
+        note(service, wants_main_thread);
     }
     RUNS.store(
         RUNS.load(Ordering::Relaxed).wrapping_add(1),
         Ordering::Relaxed,
     );
+}
+
+/// Notes what [`is_quiet`] and its like tell.
+#[inline(always)]
+fn note(service: &DeviceService, wants_main_thread: bool) {
+    let flag = if wants_main_thread {
+        WANTS_MAIN_THREAD
+    } else {
+        0
+    };
+    STATE.store(u64::from(service.under_way()) | flag, Ordering::Relaxed);
 }
 
 /// Returns how often the handler has run.
@@ -123,12 +136,17 @@ pub fn runs() -> u64 {
 
 /// Tells whether the handler has seen something that is the main thread's affair: the end of a client, above all.
 pub fn wants_main_thread() -> bool {
-    WANTS_MAIN_THREAD.load(Ordering::Relaxed)
+    STATE.load(Ordering::Relaxed) & WANTS_MAIN_THREAD != 0
 }
 
 /// Tells whether workers had calls when the handler ran last.
 pub fn has_calls_under_way() -> bool {
-    UNDER_WAY.load(Ordering::Relaxed) != 0
+    STATE.load(Ordering::Relaxed) & !WANTS_MAIN_THREAD != 0
+}
+
+/// Tells whether there is nothing of either.
+pub fn is_quiet() -> bool {
+    STATE.load(Ordering::Relaxed) == 0
 }
 
 /// UIF is clear: the service is the main thread's.
@@ -187,9 +205,8 @@ impl Masked {
 
     /// Notes what [`wants_main_thread`] and [`has_calls_under_way`] tell, as the handler does.
     fn note(&mut self) {
-        WANTS_MAIN_THREAD.store(self.service().outcome().is_some(), Ordering::Relaxed);
-        let under_way = self.service().under_way();
-        UNDER_WAY.store(under_way, Ordering::Relaxed);
+        let wants_main_thread = self.service().outcome().is_some();
+        note(self.service(), wants_main_thread);
     }
 
     /// Sets UIF: what is pending is handled before this returns.

@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(2);
 /// How often to look whether the client is still there, and for requests that came without notification, of which there
 /// should be none.
 const RECHECK: Duration = Duration::from_millis(250);
+/// How often to pause between two readings of the clock, which takes a hundred instructions.
+const PAUSES: u32 = 256;
 /// How long calls of the last client may take to end before this process does.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -82,8 +84,11 @@ fn spin(options: &Options, patience: Duration) {
     let mut runs = handler::runs();
     let mut since = Instant::now();
     while !handler::wants_main_thread() && !stop::is_requested() {
-        for _ in 0..64 {
+        for _ in 0..PAUSES {
             std::hint::spin_loop();
+            if !handler::is_quiet() {
+                break;
+            }
         }
         if handler::has_calls_under_way() {
             // Workers may need this very CPU.

@@ -162,6 +162,7 @@ impl<M: Machine> Service<M> {
     }
 
     /// Serves what a notification with this user vector announced.
+    #[inline]
     pub fn on_notification(&mut self, vector: u64) {
         if vector == u64::from(DONE_VECTOR) {
             self.take_results();
@@ -172,6 +173,7 @@ impl<M: Machine> Service<M> {
     }
 
     /// Serves all requests in a ring; returns how many.
+    #[inline]
     fn drain(&mut self, number: usize, server: counters::Server) -> usize {
         let mut served = 0;
         while self.may_drain(number) {
@@ -188,21 +190,32 @@ impl<M: Machine> Service<M> {
         served
     }
 
+    #[inline(always)]
     fn may_drain(&self, number: usize) -> bool {
         let is_used = |ring: &Ring| matches!(ring.usage, Use::Kernel | Use::Process { .. });
         self.phase == Phase::Serving && self.rings.get(number).is_some_and(is_used)
     }
 
+    #[inline(always)]
     fn serve(&mut self, number: usize, request: Request) {
         let Request { token, message } = request;
+        match message.opcode {
+            opcode::NULL => {
+                let is_notified = self.targets.are_known();
+                self.complete(number, token, message.reply_slot, 0, is_notified);
+            }
+            _ => self.serve_call(number, token, &message),
+        }
+    }
+
+    /// Serves a request that has something to do. A function of its own, so that the way of every notification does not carry
+    /// what it needs.
+    #[inline(never)]
+    fn serve_call(&mut self, number: usize, token: Token, message: &Message) {
         // The answer to the first UintrInit is not notified: the client polls for it.
         let is_notified = self.targets.are_known();
         let mut closing = Closing::default();
-        let step = match message.opcode {
-            opcode::NULL => Step::Done(0),
-            _ => self.execute(number, &token, &message, &mut closing),
-        };
-        match step {
+        match self.execute(number, &token, message, &mut closing) {
             Step::Done(result) if closing.is_empty() => {
                 self.complete(number, token, message.reply_slot, result, is_notified);
             }
@@ -237,6 +250,7 @@ impl<M: Machine> Service<M> {
         }
     }
 
+    #[inline(always)]
     fn complete(&mut self, number: usize, token: Token, slot: u32, result: i64, notify: bool) {
         let ring = &mut self.rings[number];
         let is_wanted = match ring.server.complete(token, result) {
@@ -260,6 +274,7 @@ impl<M: Machine> Service<M> {
         }
     }
 
+    #[cold]
     fn on_ring_error(&mut self, number: usize, error: RingError) {
         self.counters.dropped += 1;
         if !matches!(error, RingError::Corrupt { .. }) {
