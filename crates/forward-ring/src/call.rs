@@ -16,6 +16,8 @@ pub mod opcode {
     pub const OPEN: u32 = 2;
     /// Close a file: Linux's number.
     pub const CLOSE: u32 = 3;
+    /// What a file is: Linux's number.
+    pub const FSTAT: u32 = 5;
     /// A process has forked.
     pub const FORK: u32 = 57;
     /// A process runs another program.

@@ -25,6 +25,11 @@ const IP_OPTIONS: [i32; 7] = [1, 2, 32, 33, 34, 35, 36];
 /// Options of IPPROTO_IPV6: IPV6_UNICAST_HOPS to IPV6_LEAVE_GROUP, IPV6_V6ONLY.
 const IPV6_OPTIONS: [i32; 7] = [16, 17, 18, 19, 20, 21, 26];
 
+/// The bits of a socket's type that are no flags: Linux's SOCK_TYPE_MASK.
+const TYPE_MASK: i32 = 0xf;
+/// The largest type that Linux knows: SOCK_PACKET.
+const LAST_TYPE: i32 = 10;
+
 /// Makes one of the socket calls.
 pub fn make(call: &Call) -> Outcome {
     match call.number {
@@ -41,10 +46,16 @@ pub fn make(call: &Call) -> Outcome {
 
 fn socket(call: &Call) -> Outcome {
     let [domain, kind, protocol] = [0, 1, 2].map(|i| call.args[i] as i32);
-    let flags = kind & (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-    let kind = kind & !flags;
+    let (kind, flags) = (kind & TYPE_MASK, kind & !TYPE_MASK);
+    // In Linux's order.
+    if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
+        return Outcome::result(error(libc::EINVAL));
+    }
     if ![libc::AF_INET, libc::AF_INET6].contains(&domain) {
         return Outcome::result(error(libc::EAFNOSUPPORT));
+    }
+    if kind > LAST_TYPE {
+        return Outcome::result(error(libc::EINVAL));
     }
     if ![libc::SOCK_STREAM, libc::SOCK_DGRAM].contains(&kind) {
         return Outcome::result(error(libc::ESOCKTNOSUPPORT));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `exec`: another program in the same process.
 //!
-//! A name without a slash is a program of the archive, which is loaded at once. A path is a file of the Linux cell: opened and
-//! read by forwarded calls, one after the other; the file is collected in memory of the kernel, then loaded like the
-//! others. Until the new program is in memory, the old one can go on with an error. Then the process's other threads end, the
+//! A name without a slash is a program of the archive, which is loaded at once. A path is a file of the Linux cell: opened,
+//! looked at and read by forwarded calls, one after the other; the file is collected in memory of the kernel, then loaded like
+//! the others. Until the new program is in memory, the old one can go on with an error. Then the process's other threads end, the
 //! channel's server closes what is to be closed, the file just read among it, and the calling thread goes on at the new program's
 //! beginning.
 
@@ -30,6 +30,11 @@ const MAX_FILE: usize = 4 << 20;
 const FIRST_FILE: usize = 256 << 10;
 /// Linux's O_RDONLY | O_CLOEXEC.
 const OPEN_FLAGS: u64 = 0o2_000_000;
+/// Where `st_mode` stands in Linux's `struct stat`, and what it says: the kind of the file, and who may execute it.
+const MODE_OFFSET: usize = 24;
+const MODE_KIND: u32 = 0o170_000;
+const MODE_REGULAR: u32 = 0o100_000;
+const MODE_EXECUTE: u32 = 0o111;
 const PAGE: usize = nimbos::layout::PAGE_LEN as usize;
 
 /// The program that a thread is about to become.
@@ -42,6 +47,8 @@ pub struct Exec {
     stage: Stage,
     file: Option<Pages>,
     file_len: usize,
+    /// Its `st_mode`.
+    mode: u32,
     image: Option<Image>,
 }
 
@@ -49,6 +56,10 @@ pub struct Exec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,
+    /// Whether it may be executed.
+    Checking {
+        fd: u64,
+    },
     Reading {
         fd: u64,
     },
@@ -68,6 +79,7 @@ impl Exec {
             stage: Stage::Opening,
             file: None,
             file_len: 0,
+            mode: 0,
             image: None,
         })
     }
@@ -140,6 +152,7 @@ impl Exec {
                 let message = Message::new(opcode::OPEN, &[0, OPEN_FLAGS]);
                 (message, i32::MAX.into())
             }
+            Stage::Checking { fd } => (Message::new(opcode::FSTAT, &[fd, 0]), 0),
             Stage::Reading { fd } => {
                 let len = buffer.len();
                 let message = Message::new(opcode::READ, &[fd, 0, len as u64]);
@@ -149,12 +162,25 @@ impl Exec {
         })
     }
 
-    /// Takes the `count` bytes of the file that a read has put into the buffer. (Other calls have none.)
-    pub fn take_bytes(&mut self, count: i64, buffer: Buffer<'_>) -> Result<(), Errno> {
-        if !matches!(self.stage, Stage::Reading { .. }) {
+    /// Takes what a step with this result has put into the buffer. Steps that have failed have put nothing there.
+    pub fn take_answer(&mut self, result: i64, buffer: Buffer<'_>) -> Result<(), Errno> {
+        let Ok(count) = usize::try_from(result) else {
             return Ok(());
+        };
+        match self.stage {
+            Stage::Checking { .. } => {
+                let mut mode = [0; 4];
+                let read = buffer.read(MODE_OFFSET, &mut mode);
+                self.mode = u32::from_le_bytes(mode);
+                read.map_err(|_| Errno::Io)
+            }
+            Stage::Reading { .. } => self.take_bytes(count, buffer),
+            Stage::Opening | Stage::Closing { .. } => Ok(()),
         }
-        let count = usize::try_from(count).map_err(|_| Errno::Io)?;
+    }
+
+    /// Takes `count` bytes of the file.
+    fn take_bytes(&mut self, count: usize, buffer: Buffer<'_>) -> Result<(), Errno> {
         let len = self.file_len + count;
         if len > MAX_FILE {
             return Err(Errno::TooBig);
@@ -174,6 +200,11 @@ impl Exec {
         }
         self.file_len = len;
         Ok(())
+    }
+
+    /// Tells, once it is known, whether Linux would execute the file for its superuser.
+    fn is_executable(&self) -> bool {
+        self.mode & MODE_KIND == MODE_REGULAR && self.mode & MODE_EXECUTE != 0
     }
 
     /// Loads the file that was collected, and gives back its memory. `result` is that of the last read.
@@ -226,9 +257,20 @@ impl Kernel {
         };
         let next = match exec.stage {
             Stage::Opening if result < 0 => return self.fail_exec(thread, result),
-            Stage::Opening => Stage::Reading { fd: result as u64 },
+            Stage::Opening => Stage::Checking { fd: result as u64 },
             // The file has gone with the server.
-            Stage::Reading { .. } if !is_connected => return self.fail_exec(thread, result),
+            Stage::Checking { .. } | Stage::Reading { .. } if !is_connected => {
+                return self.fail_exec(thread, result);
+            }
+            Stage::Checking { fd } if result == 0 && exec.is_executable() => Stage::Reading { fd },
+            Stage::Checking { fd } => Stage::Closing {
+                fd,
+                failure: if result < 0 {
+                    result
+                } else {
+                    Errno::Access as i64
+                },
+            },
             Stage::Reading { fd } if result > 0 => Stage::Reading { fd },
             Stage::Reading { fd } => match exec.finish_reading(result) {
                 Ok(image) => {

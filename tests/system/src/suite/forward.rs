@@ -41,6 +41,8 @@ echo \"linux: after: $($bb cat /tmp/fwd/after)\"
 echo \"linux: pieces: $($bb cat /tmp/fwd/pieces)\"
 echo \"linux: short: $($bb cat /tmp/fwd/short)\"
 echo \"linux: forked: $($bb cat /tmp/fwd/forked)\"
+echo \"linux: places: $($bb tail -c 6 /tmp/fwd/places), $($bb stat -c %s /tmp/fwd/places)\"
+[ -d /tmp/fwd/stays ] || echo 'linux: FAIL mkdir'
 echo \"linux: long: $($bb stat -c %s /tmp/fwd/long)\"
 for gone in before old new dir list beside; do
 	[ -e /tmp/fwd/$gone ] && echo \"linux: FAIL $gone is there\"
@@ -95,6 +97,7 @@ pub fn all_calls(trial: &Trial) -> Result<()> {
         "pieces: in three pieces",
         "short: shorter",
         "forked: child parent",
+        "places: places, 1006",
         "long: 307200",
     ] {
         seen.find("a", &format!("linux: {file}"))?;

@@ -185,6 +185,22 @@ fn pread_pwrite() -> Check {
     let [from_pipe, to_pipe] = pipe()?;
     let piped = call(number::PREAD, [from_pipe, into(&mut bytes), 8, 0]);
     is("pread of a pipe", piped, ESPIPE)?;
+    for (fd, offset, expected) in [(fd, u64::MAX, EINVAL), (to_pipe, 0, ESPIPE), (99, 0, EBADF)] {
+        let refused = call(number::PWRITE, [fd, from(b"places"), 6, offset]);
+        is("pwrite", refused, expected)?;
+    }
+    for address in BAD_ADDRESSES {
+        is(
+            "bad memory",
+            call(number::PREAD, [fd, address, 8, 0]),
+            EFAULT,
+        )?;
+        is(
+            "bad memory",
+            call(number::PWRITE, [fd, address, 8, 0]),
+            EFAULT,
+        )?;
+    }
     for fd in [from_pipe, to_pipe, fd] {
         close(fd)?;
     }

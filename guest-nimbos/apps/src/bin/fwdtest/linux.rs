@@ -22,9 +22,10 @@ pub mod number {
 }
 
 numbers! {
-    ENOENT: i64 = -2; EIO: i64 = -5; ENOEXEC: i64 = -8; EBADF: i64 = -9; EFAULT: i64 = -14; EEXIST: i64 = -17;
+    ENOENT: i64 = -2; EIO: i64 = -5; ENOEXEC: i64 = -8; EBADF: i64 = -9; EACCES: i64 = -13; EFAULT: i64 = -14; EEXIST: i64 = -17;
     ENOTDIR: i64 = -20; EISDIR: i64 = -21; EINVAL: i64 = -22; ESPIPE: i64 = -29; EPIPE: i64 = -32; ERANGE: i64 = -34;
-    ENAMETOOLONG: i64 = -36; ENOSYS: i64 = -38; ENOTEMPTY: i64 = -39; ENOTSOCK: i64 = -88; EADDRINUSE: i64 = -98;
+    ENAMETOOLONG: i64 = -36; ENOSYS: i64 = -38; ENOTEMPTY: i64 = -39; ENOTSOCK: i64 = -88; ESOCKTNOSUPPORT: i64 = -94;
+    EAFNOSUPPORT: i64 = -97; EADDRINUSE: i64 = -98;
     ENOTCONN: i64 = -107; ECONNREFUSED: i64 = -111;
 
     O_RDONLY: u64 = 0; O_WRONLY: u64 = 1; O_RDWR: u64 = 2; O_CREAT: u64 = 0o100; O_EXCL: u64 = 0o200;
@@ -33,7 +34,7 @@ numbers! {
     SEEK_SET: u64 = 0; SEEK_CUR: u64 = 1; SEEK_END: u64 = 2;
     F_DUPFD: u64 = 0; F_GETFD: u64 = 1; F_SETFD: u64 = 2; F_GETFL: u64 = 3; F_SETFL: u64 = 4; FD_CLOEXEC: u64 = 1;
     POLLIN: u16 = 1; POLLOUT: u16 = 4; POLLHUP: u16 = 16; POLLNVAL: u16 = 32;
-    AF_INET: u64 = 2; SOCK_STREAM: u64 = 1; SOL_SOCKET: u64 = 1; SO_REUSEADDR: u64 = 2; SO_ERROR: u64 = 4; SHUT_WR: u64 = 1;
+    AF_INET: u64 = 2; SOCK_STREAM: u64 = 1; SOCK_SEQPACKET: u64 = 5; SOL_SOCKET: u64 = 1; SO_REUSEADDR: u64 = 2; SO_ERROR: u64 = 4; SHUT_WR: u64 = 1;
 }
 
 /// Size of `struct stat`.

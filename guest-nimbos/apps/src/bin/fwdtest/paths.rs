@@ -42,6 +42,8 @@ fn mkdir_rmdir() -> Check {
     is("unlink", call(number::UNLINK, [inner]), 0)?;
     is("rmdir", call(number::RMDIR, [name]), 0)?;
     is("rmdir again", call(number::RMDIR, [name]), ENOENT)?;
+    let stays = path(c"/tmp/fwd/stays");
+    is("mkdir", call(number::MKDIR, [stays, 0o755]), 0)?;
     for address in BAD_ADDRESSES {
         is(
             "mkdir nowhere",

@@ -116,9 +116,11 @@ fn exec_from_linux() -> Check {
 fn exec_refused() -> Check {
     for (program, expected) in [
         (c"/bin/there-is-none", ENOENT),
+        (c"/bin/fwdtest/below-a-file", ENOTDIR),
         (c"/init", ENOEXEC),
-        (c"/tmp/fwd/data", ENOEXEC),
-        (c"/tmp", EISDIR),
+        // A file that nobody may execute, and one that is none, as Linux has it.
+        (c"/isthmus.ko", EACCES),
+        (c"/tmp", EACCES),
     ] {
         let Error(code) = system::exec(program, &[]);
         is("exec", code, expected)?;

@@ -197,8 +197,16 @@ fn refused() -> Check {
     is("a file", call(number::ACCEPT, [file, 0, 0]), ENOTSOCK)?;
     close(file)?;
     is("nowhere", call(number::LISTEN, [99, 1]), EBADF)?;
-    let none = call(number::SOCKET, [AF_INET, 77, 0]);
-    is("no such type", none, EINVAL)
+    for (domain, kind, expected) in [
+        (AF_INET, 77, EINVAL),
+        (AF_INET, 11, EINVAL),
+        (AF_INET, SOCK_SEQPACKET, ESOCKTNOSUPPORT),
+        (77, SOCK_STREAM, EAFNOSUPPORT),
+    ] {
+        let none = call(number::SOCKET, [domain, kind, 0]);
+        is("no such socket", none, expected)?;
+    }
+    Ok(())
 }
 
 fn poll() -> Check {

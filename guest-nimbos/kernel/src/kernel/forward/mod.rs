@@ -342,7 +342,7 @@ impl Kernel {
             Receipt::ExecStep { most } => {
                 let mut result = checked(most);
                 if let Some(exec) = &mut entry.exec
-                    && let Err(errno) = exec.take_bytes(result, buffer)
+                    && let Err(errno) = exec.take_answer(result, buffer)
                 {
                     result = errno as i64;
                 }
