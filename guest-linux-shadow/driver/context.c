@@ -12,8 +12,10 @@
 #include <linux/binfmts.h>
 #include <linux/gfp.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 #include <linux/tracepoint.h>
 #include <linux/version.h>
 
@@ -25,6 +27,38 @@
  */
 static DEFINE_RAW_SPINLOCK(lock);
 static LIST_HEAD(bound_contexts);
+
+/*
+ * /sys/module/isthmus/parameters: what is in use now. Who looks after a process
+ * has ended, however it has, finds nothing of it.
+ */
+enum { ATTACHED, RECEIVERS, SENDERS };
+static const int attached = ATTACHED, receivers = RECEIVERS, senders = SENDERS;
+
+static int count_in_use(char *buffer, const struct kernel_param *param)
+{
+	u32 counts[] = { 0, 0, 0 };
+	struct isthmus_context *ctx;
+	u32 i;
+
+	raw_spin_lock(&lock);
+	for (i = 0; i < isthmus_cell.channel_count; i++)
+		counts[ATTACHED] += !!isthmus_cell.channels[i].owner;
+	list_for_each_entry(ctx, &bound_contexts, bound_node) {
+		counts[RECEIVERS] += !!ctx->upid;
+		counts[SENDERS] += READ_ONCE(ctx->sender_count);
+	}
+	raw_spin_unlock(&lock);
+	return sysfs_emit(buffer, "%u\n", counts[*(const int *)param->arg]);
+}
+
+static const struct kernel_param_ops in_use_ops = { .get = count_in_use };
+module_param_cb(attached, &in_use_ops, (void *)&attached, 0444);
+MODULE_PARM_DESC(attached, "channels that a process has attached");
+module_param_cb(receivers, &in_use_ops, (void *)&receivers, 0444);
+MODULE_PARM_DESC(receivers, "UPID slots in use");
+module_param_cb(senders, &in_use_ops, (void *)&senders, 0444);
+MODULE_PARM_DESC(senders, "UITT entries in use");
 
 static struct tracepoint *exit_tracepoint;
 static struct tracepoint *exec_tracepoint;

@@ -34,6 +34,8 @@ const LEAST_VECTOR: u8 = 16;
 pub struct Doorbell {
     /// Index of the receiver's cell.
     pub receiver: usize,
+    /// Its own number among the cell's.
+    number: usize,
     /// User vectors that may be posted.
     vectors: u64,
     proxies: &'static UpidPage,
@@ -113,18 +115,27 @@ impl Doorbell {
         proxies: &'static UpidPage,
         targets: &'static UpidPage,
     ) -> Self {
-        for (slot, proxy) in proxies.slots().enumerate() {
-            // Both are far below 256.
-            proxy.init(
-                PROXY_VECTOR,
-                PROXY_DESTINATION | (number << 8 | slot) as u32,
-            );
-        }
-        Self {
+        let doorbell = Self {
             receiver,
+            number,
             vectors,
             proxies,
             targets,
+        };
+        doorbell.clear();
+        doorbell
+    }
+
+    /// Makes the proxies as they were at first, while the sender does not run: what it posted and did not come to notify is
+    /// gone.
+    pub fn clear(&self) {
+        for (slot, proxy) in self.proxies.slots().enumerate() {
+            proxy.reset();
+            // Both are far below 256.
+            proxy.init(
+                PROXY_VECTOR,
+                PROXY_DESTINATION | (self.number << 8 | slot) as u32,
+            );
         }
     }
 

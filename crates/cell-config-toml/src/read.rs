@@ -102,6 +102,7 @@ fn cell(index: usize, table: CellTable) -> Result<Cell, Wrong> {
             .foreign_ports
             .map_or(ForeignPorts::Stop, |word| word.0),
         may_end_machine: table.may_end_machine,
+        may_restart: table.may_restart,
         initrd: table.initrd.map(|text| text.0),
         cmdline: table.cmdline.map(|text| text.0).unwrap_or_default(),
     })

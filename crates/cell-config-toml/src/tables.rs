@@ -53,6 +53,8 @@ pub(super) struct CellTable {
     pub foreign_ports: Option<Word<ForeignPorts>>,
     #[serde(default)]
     pub may_end_machine: bool,
+    #[serde(default)]
+    pub may_restart: bool,
     pub kernel: Option<Text<31>>,
     pub image: Option<Text<31>>,
     pub initrd: Option<Text<31>>,

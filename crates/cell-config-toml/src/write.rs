@@ -58,6 +58,9 @@ fn write_cell(to: &mut String, cell: &Cell) -> fmt::Result {
     }
     writeln!(to, "foreign_ports = \"{}\"", cell.foreign_ports.text())?;
     writeln!(to, "may_end_machine = {}", cell.may_end_machine)?;
+    if cell.may_restart {
+        writeln!(to, "may_restart = true")?;
+    }
     let key = match cell.kind {
         CellKind::Linux => "kernel",
         CellKind::Elf => "image",

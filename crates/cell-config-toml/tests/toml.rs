@@ -40,6 +40,7 @@ kind = "elf"
 cpus = [1]
 memory = [{ base = 0x3080_0000, size = "32M", guest = 0x4200_0000 }]
 image = "nimbos"
+may_restart = true
 
 [[channel]]
 name = "syscalls"
@@ -98,6 +99,7 @@ fn absent_keys_have_the_safe_meaning() {
     assert_eq!(nimbos.devices, Devices::None);
     assert_eq!(nimbos.foreign_ports, ForeignPorts::Stop);
     assert!(!nimbos.may_end_machine);
+    assert!(nimbos.may_restart && !system.cells[0].may_restart);
     assert_eq!(nimbos.initrd, None);
     assert_eq!(&nimbos.cmdline, "");
     assert!(nimbos.ports.is_empty() && nimbos.mmio.is_empty());
@@ -138,7 +140,7 @@ const REJECTED: &[(&str, &str, &str)] = &[
     ("may_end_machine", "maybe", "line 24: cell 'linux': maybe: unknown field `maybe`"),
     ("guest = ", "gest = ", "line 33: cell 'nimbos': memory[0].gest: unknown field `gest`"),
     ("apic_mode = \"x2apic\"\n", "", "line 1: machine: missing field `apic_mode`"),
-    ("doorbell = \"direct\"\n", "", "line 36: channel 'syscalls': missing field `doorbell`"),
+    ("doorbell = \"direct\"\n", "", "line 37: channel 'syscalls': missing field `doorbell`"),
     ("[[cell]]\nname = \"nimbos\"\n", "[[cell]]\n", "line 29: cell[1]: missing field `name`"),
     (", size = \"8M\"", "", "line 12: hypervisor.memory: missing field `size`"),
     ("kernel = \"linux\"\n", "", "line 16: cell 'linux': kernel: missing"),
@@ -157,14 +159,14 @@ const REJECTED: &[(&str, &str, &str)] = &[
     ("kind = \"elf\"", "kind = \"pe\"", "line 31: cell 'nimbos': kind: unknown word \"pe\", possible are \"linux\", \"elf\""),
     ("may_end_machine = true", "may_end_machine = 1", "line 24: cell 'linux': may_end_machine: invalid type: integer `1`"),
     ("name = \"example\"", "name = \"an example with a very long name\"", "line 2: machine.name: text of 32 bytes, at most 31 are possible"),
-    ("\"direct\"", "\"filtered\"\nserver_vectors = [0, 64]", "line 42: channel 'syscalls': server_vectors: 64 is no user vector: those are 0 to 63"),
-    ("\"direct\"", "\"direct\"\nclient_vectors = [1]", "line 42: client_vectors of channel 'syscalls' limits vectors, which needs doorbell"),
-    ("client = \"nimbos\"", "client = \"nimbus\"", "line 38: channel 'syscalls': client: there is no cell 'nimbus'"),
-    ("server = \"linux\"", "server = \"lin\\u001bux\"", "line 39: channel 'syscalls': server: there is no cell 'lin\\u{1b}ux'"),
+    ("\"direct\"", "\"filtered\"\nserver_vectors = [0, 64]", "line 43: channel 'syscalls': server_vectors: 64 is no user vector: those are 0 to 63"),
+    ("\"direct\"", "\"direct\"\nclient_vectors = [1]", "line 43: client_vectors of channel 'syscalls' limits vectors, which needs doorbell"),
+    ("client = \"nimbos\"", "client = \"nimbus\"", "line 39: channel 'syscalls': client: there is no cell 'nimbus'"),
+    ("server = \"linux\"", "server = \"lin\\u001bux\"", "line 40: channel 'syscalls': server: there is no cell 'lin\\u{1b}ux'"),
     // Rules; the check's own tests have all of them.
     ("cpus = [1]", "cpus = [0]", "line 32: CPU 0 is in both cell 'linux' and cell 'nimbos'"),
     ("size = \"767M\"", "size = \"768M\"", "line 20: memory[0] of cell 'linux' overlaps memory of the hypervisor"),
-    ("server = \"linux\"", "server = \"nimbos\"", "line 39: channel 'syscalls' has cell 'nimbos' as both client and server"),
+    ("server = \"linux\"", "server = \"nimbos\"", "line 40: channel 'syscalls' has cell 'nimbos' as both client and server"),
 ];
 
 #[test]

@@ -88,6 +88,7 @@ pub enum Field {
     Ports(u8),
     Mmio(u8),
     Devices,
+    MayRestart,
     /// Image of a Linux cell.
     Kernel,
     Image,
@@ -123,6 +124,7 @@ impl Field {
             Self::Ports(index) => ("ports", Some(index)),
             Self::Mmio(index) => ("mmio", Some(index)),
             Self::Devices => ("devices", None),
+            Self::MayRestart => ("may_restart", None),
             Self::Kernel => ("kernel", None),
             Self::Image => ("image", None),
             Self::Initrd => ("initrd", None),

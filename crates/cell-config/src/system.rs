@@ -84,6 +84,8 @@ pub struct Cell {
     pub foreign_ports: ForeignPorts,
     /// Whether its power-off and reset end the machine, or just the cell.
     pub may_end_machine: bool,
+    /// Whether its kernel may have it started anew. The hypervisor keeps a copy of its images for that.
+    pub may_restart: bool,
     /// Name of the module with the kernel.
     pub image: Name,
     /// Name of the module with the initial RAM disk.

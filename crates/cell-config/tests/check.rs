@@ -517,6 +517,17 @@ fn device_memory_has_one_owner() {
             "both cell 'linux' and cell 'nimbos' have devices = \"rest\"",
             |s| s.cells[1].devices = Devices::Rest,
         ),
+        (
+            "cell 'linux' has may_restart, but only a cell of kind elf without the rest of the devices can be started anew",
+            |s| s.cells[0].may_restart = true,
+        ),
+        (
+            "cell 'nimbos' has may_restart, but only a cell of kind elf without the rest of the devices can be started anew",
+            |s| {
+                s.cells[0].devices = Devices::None;
+                s.cells[1].devices = Devices::Rest;
+            },
+        ),
     ]);
 }
 

@@ -58,17 +58,23 @@ impl Client {
     /// Nothing may be submitted until [`Self::is_accepted`], and if [`Self::is_server_new`] the client is to greet again.
     /// Calls under way are forgotten, and tokens of before are void: they are to be dropped, not submitted or released.
     pub fn greet(&mut self) -> bool {
+        self.announce();
+        self.reset();
+        self.greeted = self.mapping.observe_session(SessionWord::ServerGeneration);
+        self.mapping
+            .publish_session(SessionWord::Greeted, self.greeted);
+        self.greeted != 0
+    }
+
+    /// Says that this client has begun anew, and greets nobody yet: a server that serves a former one gives that up. For a client
+    /// that may have had a former life and does not call at once; [`Self::greet`] does so itself.
+    pub fn announce(&mut self) {
         let last = self.mapping.observe_session(SessionWord::ClientGeneration);
         self.generation = next_generation(last);
         // In this order: who sees the new generation does not take the greeting of the last one for its own.
         self.mapping.publish_session(SessionWord::Greeted, 0);
         self.mapping
             .publish_session(SessionWord::ClientGeneration, self.generation);
-        self.reset();
-        self.greeted = self.mapping.observe_session(SessionWord::ServerGeneration);
-        self.mapping
-            .publish_session(SessionWord::Greeted, self.greeted);
-        self.greeted != 0
     }
 
     /// Tells whether the server that was greeted has emptied its side for this client, and no other server has come since.

@@ -8,6 +8,9 @@ pub const CPU_GET_INFO: u64 = 7;
 pub const DEBUG_CONSOLE_PUTC: u64 = 8;
 /// Writes [`crate::BootInfo`] to the page at guest-physical address RDI.
 pub const BOOT_INFO: u64 = 0x100;
+/// Starts the calling cell anew: its CPUs stop, its memory is filled as at its first start, and its first CPU enters it. Returns
+/// only with an error: [`errno::EPERM`] where the configuration does not allow it.
+pub const CELL_RESTART: u64 = 0x101;
 
 /// Type of [`CPU_GET_INFO`]: whether the CPU runs ([`CPU_RUNNING`]) or not.
 pub const CPU_STATE: u64 = 0;

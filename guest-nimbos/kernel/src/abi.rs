@@ -53,6 +53,8 @@ pub mod number {
     pub const GETPPID: u64 = 110;
     /// `gettid()`.
     pub const GETTID: u64 = 186;
+    /// `reboot(magic, magic2, command)`: Linux's numbers; see [`super::reboot`].
+    pub const REBOOT: u64 = 169;
     /// `clock_gettime(clock, *timespec)`: time since the kernel started; the clock is ignored.
     pub const CLOCK_GETTIME: u64 = 228;
     /// `clock_nanosleep(clock, flags, *time, *remaining)`: the clock is ignored; see [`super::TIMER_ABSTIME`].
@@ -117,6 +119,16 @@ pub mod counter {
     pub const SERVER_BASE: u64 = 16;
     /// VM exits of the server's cell.
     pub const SERVER_VM_EXITS: u64 = SERVER_BASE;
+}
+
+/// Arguments of the system call [`number::REBOOT`], Linux's numbers.
+pub mod reboot {
+    /// First argument.
+    pub const MAGIC: u32 = 0xfee1_dead;
+    /// Second argument: one of these.
+    pub const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    /// Third argument: the cell starts anew, at once. -EPERM where its configuration does not allow it.
+    pub const RESTART: u32 = 0x0123_4567;
 }
 
 /// Flag of [`number::UINTR_REGISTER_HANDLER`]: the channel's server shall be able to post to this thread.

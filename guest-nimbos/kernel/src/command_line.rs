@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel's command line: words `key=value` (`log=path`, `console=own`), and last `init=NAME ARGUMENT...`.
+//! The kernel's command line: words `key=value` (`log=path`, `console=own`, `panic=restart`), and last `init=NAME ARGUMENT...`.
 
 /// Which program to start, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub fn logs_path(command_line: &str) -> bool {
 /// Tells whether init's standard input, output and error are the cell's own console: `console=own` before `init=`.
 pub fn owns_console(command_line: &str) -> bool {
     has_word(command_line, "console=own")
+}
+
+/// Tells whether the cell is to start anew when its kernel fails: `panic=restart` before `init=`.
+pub fn restarts_after_panic(command_line: &str) -> bool {
+    has_word(command_line, "panic=restart")
 }
 
 fn has_word(command_line: &str, wanted: &str) -> bool {

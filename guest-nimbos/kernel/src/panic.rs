@@ -4,9 +4,10 @@
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arch::cpu;
-use crate::{backtrace, console, kernel};
+use crate::arch::{cpu, hypercall};
+use crate::{backtrace, channel, console, kernel};
 
+static RESTARTS: AtomicBool = AtomicBool::new(false);
 static IS_PANICKING: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
@@ -17,6 +18,20 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         None => say!("panic: {}", info.message()),
     }
     backtrace::backtrace();
+    end()
+}
+
+/// Lets the cell start anew after a failure, or not.
+pub fn set_restarts(restarts: bool) {
+    RESTARTS.store(restarts, Ordering::Relaxed);
+}
+
+/// What comes after the report: the cell starts anew if it is to, and stands still otherwise.
+pub fn end() -> ! {
+    if RESTARTS.load(Ordering::Relaxed) {
+        let error = hypercall::restart();
+        say!("the cell cannot be started anew: error {error}");
+    }
     cpu::halt_forever()
 }
 
@@ -25,6 +40,8 @@ pub fn begin_report() {
     if IS_PANICKING.swap(true, Ordering::Relaxed) {
         cpu::halt_forever()
     }
+    // First: whatever becomes of the report, the channel's server shall not wait for calls.
+    channel::abandon();
     console::break_lock();
     kernel::freeze();
 }

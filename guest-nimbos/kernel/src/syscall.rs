@@ -3,9 +3,9 @@
 
 use forward_ring::Call;
 use hv_abi::hypercall::errno;
-use nimbos::abi::{Errno, counter, number};
+use nimbos::abi::{Errno, counter, number, reboot};
 
-use crate::arch::{cpu, per_cpu};
+use crate::arch::{cpu, hypercall, per_cpu};
 use crate::channel::Channel;
 use crate::kernel::forward::Request;
 use crate::kernel::{Kernel, Outcome};
@@ -56,6 +56,7 @@ pub fn dispatch(kernel: &mut Kernel, thread: ThreadNo) -> Outcome {
         }
         number::GETPPID => return Outcome::Return(kernel.process_of(thread).parent.into()),
         number::GETTID => return Outcome::Return(kernel.threads[thread].id.into()),
+        number::REBOOT => reboot(kernel, thread),
         number::CLOCK_GETTIME => clock_gettime(kernel, thread),
         number::CLOCK_NANOSLEEP => {
             let arguments = context.arguments();
@@ -135,6 +136,19 @@ fn getcpu(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
         }
     }
     Ok(Outcome::Return(0))
+}
+
+/// `reboot(magic, magic2, command)`. The arguments are C ints. A function of its own: tests let it fail.
+#[inline(never)]
+fn reboot(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {
+    let [magic, magic2, command] = kernel.threads[thread].context().arguments();
+    let is_meant = magic as u32 == reboot::MAGIC && reboot::MAGIC2.contains(&(magic2 as u32));
+    if !is_meant || command as u32 != reboot::RESTART {
+        return Err(Errno::Invalid);
+    }
+    say!("restart");
+    // If it returns.
+    Ok(Outcome::Return(hypercall::restart()))
 }
 
 fn counters(kernel: &mut Kernel, thread: ThreadNo) -> Result<Outcome, Errno> {

@@ -13,6 +13,14 @@ pub const APIC_BASE_EN: u64 = 1 << 11;
 
 /// Offset of the APIC ID register in the xAPIC page.
 pub const REG_ID: u16 = 0x20;
+/// Offset of the task-priority register.
+const REG_TPR: u16 = 0x80;
+/// Offset of the EOI register.
+const REG_EOI: u16 = 0xB0;
+/// Offset of the first of eight registers that say which interrupts are in service.
+const REG_ISR: u16 = 0x100;
+/// Offset of the timer's initial count: 0 stops it.
+const REG_INITIAL_COUNT: u16 = 0x380;
 /// Offset of the logical destination register.
 pub const REG_LDR: u16 = 0xD0;
 /// Offset of the destination format register.
@@ -104,6 +112,25 @@ pub fn mask_local_interrupts() {
         for (register, value) in [(REG_LDR, 0), (REG_DFR, u32::MAX)] {
             // SAFETY: without a logical ID the CPU takes fewer interrupts.
             unsafe { write(register, value) };
+        }
+    }
+}
+
+/// Brings this CPU's APIC into a state in which a kernel can begin: nothing is masked by priority or by an interrupt in
+/// service, and no local interrupt comes. What was requested and not delivered (IRR) cannot be taken back; it comes when the
+/// kernel allows interrupts, as it may after firmware.
+pub fn quiet() {
+    mask_local_interrupts();
+    // SAFETY: the CPU is nobody's now; these registers act on it alone.
+    unsafe {
+        write(REG_TPR, 0);
+        write(REG_INITIAL_COUNT, 0);
+        // Each EOI takes the highest interrupt out of service, of at most 256.
+        for _ in 0..256 {
+            if (0..8).all(|index| read(REG_ISR + 0x10 * index) == 0) {
+                break;
+            }
+            write(REG_EOI, 0);
         }
     }
 }

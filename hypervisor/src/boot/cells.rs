@@ -10,13 +10,13 @@ use super::modules::Modules;
 use super::{InitError, tsc_khz, verify};
 use crate::address::HostPhys;
 use crate::cell::{
-    self, Cell, ElfPlan, LinuxPlan, LinuxSources, LoadError, MAX_CELLS, MachineFacts,
-    claimed_memory,
+    self, Cell, CreateError, ElfPlan, Images, LinuxPlan, LinuxSources, LoadError, MAX_CELLS,
+    MachineFacts, claimed_memory,
 };
 use crate::cpu::EntryState;
 use crate::ioapic;
 use crate::loader::Range;
-use crate::memory::PhysicalMemory;
+use crate::memory::{OutOfFrames, PhysicalMemory};
 use crate::vmx::capability::VmxCapabilities;
 
 /// Room for every range that loading writes with everything that is claimed (about 400 at most), or every range of RAM.
@@ -64,13 +64,31 @@ pub fn prepare(
     let mut cells = ArrayVec::new();
     for id in 0..system.cells.len() {
         let entry = load(id, &modules, &sources, &facts)?;
+        let cell = images(id, &modules, system)?
+            .map_err(CreateError::from)
+            .and_then(|images| cell::create(id, entry, images, &facts));
         let name = system.cells[id].name;
-        cells.push(
-            cell::create(id, entry, &facts)
-                .map_err(|error| InitError::Create { cell: name, error })?,
-        );
+        cells.push(cell.map_err(|error| InitError::Create { cell: name, error })?);
     }
     Ok(cells)
+}
+
+/// Keeps the images of a cell that may restart: where they are now, cells write.
+fn images(
+    id: usize,
+    modules: &Modules,
+    system: &System,
+) -> Result<Result<Option<Images>, OutOfFrames>, InitError> {
+    let config = &system.cells[id];
+    if !config.may_restart {
+        return Ok(Ok(None));
+    }
+    let image = modules.bytes(&config.image, &config.name)?;
+    let initrd = match &config.initrd {
+        Some(name) => Some(modules.bytes(name, &config.name)?),
+        None => None,
+    };
+    Ok(Images::keep(image, initrd).map(Some))
 }
 
 fn plan<'a>(id: usize, modules: &Modules, sources: &LinuxSources) -> Result<Plan<'a>, InitError> {

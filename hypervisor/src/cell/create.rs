@@ -9,7 +9,7 @@ use hv_abi::channel::{CLIENT_UPIDS_OFFSET, SERVER_UPIDS_OFFSET};
 
 use super::device_memory::{Claimed, for_each_device_range};
 use super::ports::PowerPorts;
-use super::{Cell, CellState, Filter, channels_of, claimed_memory, msr_policy, ports};
+use super::{Cell, CellState, Filter, Images, channels_of, claimed_memory, msr_policy, ports};
 use crate::address::{GuestPhys, HostPhys, PAGE_SIZE};
 use crate::arch::apic::XAPIC_BASE;
 use crate::cpu::EntryState;
@@ -76,8 +76,13 @@ impl From<RangeLimit> for CreateError {
     }
 }
 
-/// Builds cell `id`, which is entered at `entry`.
-pub fn create(id: usize, entry: EntryState, facts: &MachineFacts) -> Result<Cell, CreateError> {
+/// Builds cell `id`, which is entered at `entry`, and loaded from `images` if it starts anew.
+pub fn create(
+    id: usize,
+    entry: EntryState,
+    images: Option<Images>,
+    facts: &MachineFacts,
+) -> Result<Cell, CreateError> {
     let system = facts.system;
     let config = &system.cells[id];
     let msr_bitmap = allocate_table()?;
@@ -110,6 +115,7 @@ pub fn create(id: usize, entry: EntryState, facts: &MachineFacts) -> Result<Cell
         power_ports: facts.power_ports,
         physical: facts.physical,
         tsc_khz: facts.tsc_khz,
+        images,
         state: AtomicU32::new(CellState::Running as u32),
     })
 }
@@ -144,6 +150,16 @@ fn doorbells(
         ));
     }
     Ok(doorbells)
+}
+
+/// Returns the offset of a cell's own UPID slots.
+pub(super) fn own_upids(channel: &Channel, id: usize) -> u64 {
+    let offset = if usize::from(channel.client) == id {
+        CLIENT_UPIDS_OFFSET
+    } else {
+        SERVER_UPIDS_OFFSET
+    };
+    offset as u64
 }
 
 /// Returns the offset of the other end's UPID slots.

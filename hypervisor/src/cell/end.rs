@@ -16,7 +16,7 @@ pub fn end(vcpu: &Vcpu, stop: CellStop) {
     let cell = vcpu.cell;
     let state = match stop {
         CellStop::Fault(_) => CellState::Failed,
-        CellStop::Asked { .. } => CellState::ShutDown,
+        CellStop::Asked { .. } | CellStop::Restart => CellState::ShutDown,
     };
     if !cell.mark_ended(state) {
         leave_channels(cell);
@@ -25,6 +25,7 @@ pub fn end(vcpu: &Vcpu, stop: CellStop) {
     match stop {
         CellStop::Fault(fault) => report(vcpu, fault),
         CellStop::Asked { kind, .. } => info!("cell '{}' ended: {kind}", cell.name()),
+        CellStop::Restart => info!("cell '{}' ended: it cannot be started anew", cell.name()),
     }
     for other in cell
         .cpu_shares()
@@ -55,7 +56,8 @@ pub fn end(vcpu: &Vcpu, stop: CellStop) {
 /// Ends the machine as the configuration says once no cell runs.
 pub fn end_machine_if_over() {
     let cells = all();
-    if cells.iter().any(|cell| cell.state() == CellState::Running) {
+    let lives = |cell: &Cell| matches!(cell.state(), CellState::Running | CellState::Restarting);
+    if cells.iter().any(lives) {
         return;
     }
     info!("all cells have ended");

@@ -182,6 +182,8 @@ impl fmt::Display for EndKind {
 pub enum CellStop {
     /// It did what it may not do.
     Fault(CellFault),
+    /// It asked to be started anew.
+    Restart,
     /// It asked for it by writing to a port, which is repeated for real where the cell may end the machine.
     Asked {
         /// What it asked for.

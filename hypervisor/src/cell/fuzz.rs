@@ -138,6 +138,7 @@ impl Seed {
             devices: Devices::None,
             foreign_ports: ForeignPorts::Stop,
             may_end_machine: false,
+            may_restart: false,
             image: Name::from("image").expect("short"),
             initrd: None,
             cmdline: self

@@ -15,6 +15,7 @@ mod load_elf;
 mod load_linux;
 pub mod msr_policy;
 pub mod ports;
+mod restart;
 
 pub use create::{CreateError, MachineFacts, create};
 pub use end::{end, end_machine_if_over, leave_channels};
@@ -22,6 +23,7 @@ pub use fault::{CellFault, CellStop, EndKind};
 pub use info::boot_info;
 pub use load_elf::ElfPlan;
 pub use load_linux::{LinuxLoadError, LinuxPlan, LinuxSources, LoadError, MachineAcpi};
+pub use restart::{Images, is_restarting, restart};
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -49,6 +51,8 @@ pub enum CellState {
     ShutDown = 1,
     /// It was stopped for what it did.
     Failed = 2,
+    /// Its CPUs leave it, to begin again.
+    Restarting = 3,
 }
 
 impl fmt::Display for CellState {
@@ -57,6 +61,7 @@ impl fmt::Display for CellState {
             Self::Running => "running",
             Self::ShutDown => "shut down",
             Self::Failed => "failed",
+            Self::Restarting => "restarting",
         })
     }
 }
@@ -87,6 +92,8 @@ pub struct Cell {
     pub physical: PhysicalMemory,
     /// TSC frequency in kHz.
     pub tsc_khz: u32,
+    /// What it is loaded from when it starts anew, if it may.
+    pub images: Option<Images>,
     state: AtomicU32,
 }
 
@@ -133,19 +140,20 @@ impl Cell {
         match self.state.load(Ordering::Acquire) {
             0 => CellState::Running,
             1 => CellState::ShutDown,
+            3 => CellState::Restarting,
             _ => CellState::Failed,
         }
     }
 
     /// Marks the cell as ended. Returns whether this call did it: of several CPUs, one reports.
     fn mark_ended(&self, state: CellState) -> bool {
+        self.change_state(CellState::Running, state)
+    }
+
+    /// Goes from one state to another, unless it has gone elsewhere meanwhile. Returns whether this call did it.
+    fn change_state(&self, from: CellState, to: CellState) -> bool {
         self.state
-            .compare_exchange(
-                CellState::Running as u32,
-                state as u32,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
+            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 

@@ -7,6 +7,7 @@ const INIT: u32 = 1 << 1;
 const SIPI: u32 = 1 << 2;
 const NMI: u32 = 1 << 3;
 const STOP: u32 = 1 << 4;
+const PARK: u32 = 1 << 5;
 const MACHINE_STOP: u32 = 1 << 31;
 
 /// Requests to one CPU. Each is a flag: asked twice before it is looked at, it is done once, as with the real signals.
@@ -21,6 +22,8 @@ pub struct Mailbox {
 pub struct Mail {
     /// The cell was stopped.
     pub stop: bool,
+    /// The cell starts anew: leave it, and wait until it does.
+    pub park: bool,
     /// Enter the cell at its entry point.
     pub start: bool,
     /// INIT from a CPU of the cell.
@@ -73,6 +76,11 @@ impl Mailbox {
         self.requests.fetch_or(STOP, Ordering::Release);
     }
 
+    /// Asks the CPU to leave its cell until that starts anew.
+    pub fn post_park(&self) {
+        self.requests.fetch_or(PARK, Ordering::Release);
+    }
+
     /// Asks the CPU to halt: the hypervisor itself failed.
     pub fn post_machine_stop(&self) {
         self.requests.fetch_or(MACHINE_STOP, Ordering::Release);
@@ -93,6 +101,7 @@ impl Mailbox {
         let requests = self.requests.fetch_and(MACHINE_STOP, Ordering::Acquire);
         Mail {
             stop: requests & (STOP | MACHINE_STOP) != 0,
+            park: requests & PARK != 0,
             start: requests & START != 0,
             init: requests & INIT != 0,
             sipi: (requests & SIPI != 0).then(|| self.sipi_vector.load(Ordering::Relaxed)),

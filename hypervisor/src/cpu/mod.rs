@@ -83,6 +83,11 @@ pub fn write_own_cr8(value: u64) {
     unsafe { control_regs::write_cr8(value) };
 }
 
+/// Takes from this CPU's local APIC what its cell has left there.
+pub fn quiet_own_apic() {
+    apic::quiet();
+}
+
 /// Reads a port that the running cell may reach.
 pub fn read_cell_port(port: u16, width: port::Width) -> u32 {
     // SAFETY: `exit::io` checked that the port is the cell's; the hypervisor's own are nobody's.

@@ -17,13 +17,36 @@ pub fn run(mut vcpu: Vcpu) -> ! {
         handle_mail(&mut vcpu);
         if vcpu.shared.state() == CpuState::Running {
             if let Err(stop) = enter_and_handle(&mut vcpu) {
-                vcpu.shared.set_state(CpuState::Ended);
-                cell::end(&vcpu, stop);
-                vcpu.reset();
+                leave(&mut vcpu, stop);
             }
         } else if vcpu.shared.mailbox.is_empty() {
             vcpu.shared.mailbox.wait(monitor);
         }
+    }
+}
+
+/// Does what follows when the CPU has left the guest.
+fn leave(vcpu: &mut Vcpu, stop: CellStop) {
+    // What is wrong in a cell that another CPU starts anew is over.
+    if (matches!(stop, CellStop::Restart) || cell::is_restarting(vcpu.cell)) && cell::restart(vcpu)
+    {
+        return;
+    }
+    vcpu.shared.set_state(CpuState::Ended);
+    cell::end(vcpu, stop);
+    vcpu.reset();
+}
+
+/// Leaves the cell, and waits until it starts anew.
+fn park(vcpu: &mut Vcpu) {
+    vcpu.reset_for_new_start();
+    vcpu.shared.set_state(CpuState::Waiting);
+    vcpu.shared.set_parked(true);
+    while cell::is_restarting(vcpu.cell) {
+        if vcpu.shared.mailbox.is_machine_stopping() {
+            wait::halt_forever();
+        }
+        core::hint::spin_loop();
     }
 }
 
@@ -35,6 +58,9 @@ fn handle_mail(vcpu: &mut Vcpu) {
         wait::halt_forever();
     }
     let mail = vcpu.shared.mailbox.take();
+    if mail.park {
+        return park(vcpu);
+    }
     let state = vcpu.shared.state();
     if mail.stop || state == CpuState::Ended {
         if state == CpuState::Running {

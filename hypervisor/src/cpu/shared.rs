@@ -33,6 +33,7 @@ pub struct CpuShared {
     apic_id: AtomicU32,
     state: AtomicU32,
     has_vmcs: AtomicBool,
+    is_parked: AtomicBool,
     rings: AtomicU32,
     xapic_ldr: AtomicU32,
     xapic_dfr: AtomicU32,
@@ -61,6 +62,7 @@ impl CpuShared {
             apic_id: AtomicU32::new(0),
             state: AtomicU32::new(CpuState::Offline as u32),
             has_vmcs: AtomicBool::new(false),
+            is_parked: AtomicBool::new(false),
             rings: AtomicU32::new(0),
             xapic_ldr: AtomicU32::new(0),
             xapic_dfr: AtomicU32::new(u32::MAX),
@@ -107,6 +109,16 @@ impl CpuShared {
     /// Says that a VMCS is current on the CPU.
     pub fn set_has_vmcs(&self) {
         self.has_vmcs.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the CPU has left its cell, which starts anew.
+    pub fn is_parked(&self) -> bool {
+        self.is_parked.load(Ordering::Acquire)
+    }
+
+    /// Says that the CPU has left its cell, which starts anew, or, before it is asked to, that it has not.
+    pub fn set_parked(&self, is_parked: bool) {
+        self.is_parked.store(is_parked, Ordering::Release);
     }
 
     /// Counts a ring, before its NMI is sent.

@@ -157,6 +157,14 @@ impl Vcpu {
         v.modify(fields::PRIMARY_CONTROLS, PRIMARY_NMI_WINDOW, 0);
     }
 
+    /// Brings the CPU into the state in which its cell found it.
+    pub fn reset_for_new_start(&mut self) {
+        self.reset();
+        self.vmcs.write(fields::GUEST_PAT, PAT_RESET);
+        self.console_line.clear();
+        super::quiet_own_apic();
+    }
+
     /// Continues from [`Self::reset`] as a SIPI does. (SDM 3A, "MP Initialization Protocol Algorithm")
     pub fn start_at_sipi(&mut self, vector: u8) {
         write_segment(

@@ -1,29 +1,31 @@
 //! VMCALL: what a cell asks of the hypervisor. (docs/interfaces.md, "Hypercalls")
 
 use hv_abi::hypercall::{
-    BOOT_INFO, CPU_FAILED, CPU_GET_INFO, CPU_PARKED, CPU_REASON_BASE, CPU_RUNNING, CPU_STAT_BASE,
-    CPU_STATE, DEBUG_CONSOLE_PUTC, errno, stat,
+    BOOT_INFO, CELL_RESTART, CPU_FAILED, CPU_GET_INFO, CPU_PARKED, CPU_REASON_BASE, CPU_RUNNING,
+    CPU_STAT_BASE, CPU_STATE, DEBUG_CONSOLE_PUTC, errno, stat,
 };
 use log::info;
 use zerocopy::IntoBytes;
 
 use super::Resume;
 use crate::address::{GuestPhys, PAGE_SIZE};
-use crate::cell::{self, CellState};
+use crate::cell::{self, CellState, CellStop};
 use crate::cpu::{CpuShared, CpuState, Vcpu, shared};
 use crate::vmx::ExitReason;
 use crate::vmx::enter::{RAX, RDI, RSI};
 
 /// Handles VMCALL.
-pub fn handle(vcpu: &mut Vcpu) -> Resume {
+pub fn handle(vcpu: &mut Vcpu) -> Result<Resume, CellStop> {
     if vcpu.cpl() != 0 {
         vcpu.inject_undefined();
-        return Resume::AtSame;
+        return Ok(Resume::AtSame);
     }
     let (code, first, second) = (vcpu.regs.gpr[RAX], vcpu.regs.gpr[RDI], vcpu.regs.gpr[RSI]);
     let result = match code {
         CPU_GET_INFO => cpu_get_info(vcpu, first, second),
         DEBUG_CONSOLE_PUTC => putc(vcpu, first),
+        CELL_RESTART if vcpu.cell.images.is_some() => return Err(CellStop::Restart),
+        CELL_RESTART => Err(errno::EPERM),
         BOOT_INFO => write_boot_info(vcpu, GuestPhys(first)),
         _ => Err(errno::ENOSYS),
     };
@@ -31,7 +33,7 @@ pub fn handle(vcpu: &mut Vcpu) -> Resume {
         Ok(value) => value,
         Err(errno) => errno.cast_unsigned(),
     };
-    Resume::AfterInstruction
+    Ok(Resume::AfterInstruction)
 }
 
 fn cpu_get_info(vcpu: &Vcpu, apic_id: u64, kind: u64) -> Result<u64, i64> {

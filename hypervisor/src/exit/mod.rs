@@ -35,7 +35,7 @@ pub fn dispatch(vcpu: &mut Vcpu, reason: ExitReason) -> Result<Resume, CellStop>
         ExitReason::WRMSR => msr::write(vcpu),
         ExitReason::EPT_VIOLATION => Ok(ept_violation::handle(vcpu)?),
         ExitReason::IO_INSTRUCTION => io::handle(vcpu),
-        ExitReason::VMCALL => Ok(hypercall::handle(vcpu)),
+        ExitReason::VMCALL => hypercall::handle(vcpu),
         ExitReason::CR_ACCESS => Ok(control_regs::handle(vcpu)?),
         ExitReason::APIC_WRITE => Ok(doorbell::handle(vcpu)?),
         ExitReason::XSETBV => Ok(xsetbv::handle(vcpu)),

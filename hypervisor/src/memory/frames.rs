@@ -100,6 +100,17 @@ pub fn allocate_table() -> Result<&'static mut Table, OutOfFrames> {
     Ok(unsafe { &mut *core::ptr::with_exposed_provenance_mut(frame.0 as usize) })
 }
 
+/// Copies bytes into frames of their own, for good.
+pub fn keep(bytes: &[u8]) -> Result<&'static [u8], OutOfFrames> {
+    let frames = allocate((bytes.len() as u64).div_ceil(PAGE_SIZE))?;
+    let place = core::ptr::with_exposed_provenance_mut::<u8>(frames.0 as usize);
+    // SAFETY: the frames are mapped, large enough and nobody else's; nobody writes there afterwards.
+    unsafe {
+        core::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+        Ok(core::slice::from_raw_parts(place, bytes.len()))
+    }
+}
+
 /// Moves a value into frames of its own, for good.
 pub fn leak<T>(value: T) -> Result<&'static mut T, OutOfFrames> {
     const { assert!(align_of::<T>() <= PAGE_SIZE as usize) };

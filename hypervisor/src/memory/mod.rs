@@ -8,7 +8,7 @@ mod physical;
 mod upid_page;
 
 pub use frames::{
-    FrameUse, OutOfFrames, Table, allocate, allocate_table, frame_use, init_frames, leak,
+    FrameUse, OutOfFrames, Table, allocate, allocate_table, frame_use, init_frames, keep, leak,
 };
 pub use heap::BumpHeap;
 pub use host_paging::{cr3, map_all};

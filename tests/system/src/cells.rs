@@ -211,7 +211,18 @@ cmdline = \"console=ttyS0,115200 lpj=100000 tsc=reliable hpet=disable 8250.nr_ua
     }
 
     /// Adds a channel between two cells by their names.
-    pub fn channel_between(mut self, client: &str, server: &str, doorbell: &str) -> Self {
+    pub fn channel_between(self, client: &str, server: &str, doorbell: &str) -> Self {
+        self.channel_of_size(client, server, doorbell, CHANNEL_SIZE)
+    }
+
+    /// Adds a channel of `size` bytes; a larger one than usual is the last one.
+    pub fn channel_of_size(
+        mut self,
+        client: &str,
+        server: &str,
+        doorbell: &str,
+        size: u64,
+    ) -> Self {
         let base = CHANNEL_BASE + self.channels * CHANNEL_SIZE;
         self.channels += 1;
         let number = self.channels;
@@ -220,7 +231,7 @@ cmdline = \"console=ttyS0,115200 lpj=100000 tsc=reliable hpet=disable 8250.nr_ua
 name = \"channel-{number}\"
 client = \"{client}\"
 server = \"{server}\"
-memory = {{ base = {base:#x}, size = {CHANNEL_SIZE:#x} }}
+memory = {{ base = {base:#x}, size = {size:#x} }}
 doorbell = \"{doorbell}\""
         ))
     }

@@ -10,7 +10,7 @@
 //! | system | machine's name \[u8; 32\]; numbers of CPUs, regions, cells, channels u16 each; APIC mode, end action, log level u8 each, reserved u8; hypervisor's console u32, memory region; then CPUs, regions, cells, channels |
 //! | CPU | APIC ID u32 |
 //! | region | base u64, size u64 |
-//! | cell | name, image, initrd \[u8; 32\] each; kind, devices, foreign ports, may end machine u8 each; console u32; numbers of CPUs, cell regions, port ranges, MMIO regions u16 each; command line \[u8; 1024\]; then those lists |
+//! | cell | name, image, initrd \[u8; 32\] each; kind, devices, foreign ports, flags u8 each (flags: bit 0 may end the machine, bit 1 may restart); console u32; numbers of CPUs, cell regions, port ranges, MMIO regions u16 each; command line \[u8; 1024\]; then those lists |
 //! | cell region | base u64, size u64, guest u64 |
 //! | port range | base u16, size u16 |
 //! | channel | name \[u8; 32\]; client, server, doorbell, reserved u8 each; reserved u32; memory region; user vectors to the client, to the server u64 each |
@@ -24,7 +24,7 @@ pub use read::decode;
 pub use write::encode;
 
 /// Revision of the binary form.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// First bytes of the binary form.
 const SIGNATURE: [u8; 8] = *b"IsthmCfg";
@@ -36,5 +36,8 @@ const HEADER_LEN: usize = 24;
 const NAME_LEN: usize = 32;
 /// Bytes of a command line.
 const COMMAND_LINE_LEN: usize = 1024;
+/// Flags of a cell.
+const MAY_END_MACHINE: u8 = 1;
+const MAY_RESTART: u8 = 1 << 1;
 /// An absent port.
 const NO_PORT: u32 = u32::MAX;

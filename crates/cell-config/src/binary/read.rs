@@ -3,7 +3,8 @@
 use arrayvec::{ArrayString, ArrayVec};
 
 use super::{
-    CHECKSUM, COMMAND_LINE_LEN, DecodeError, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE,
+    CHECKSUM, COMMAND_LINE_LEN, DecodeError, HEADER_LEN, MAY_END_MACHINE, MAY_RESTART, NAME_LEN,
+    NO_PORT, REVISION, SIGNATURE,
 };
 use crate::{
     ApicMode, Cell, CellKind, CellRegion, Channel, Devices, Doorbell, EndAction, ForeignPorts,
@@ -94,11 +95,7 @@ fn cell(reader: &mut Reader) -> Result<Cell, DecodeError> {
     let kind = reader.choice("cell kind", CellKind::from_number)?;
     let devices = reader.choice("choice of devices", Devices::from_number)?;
     let foreign_ports = reader.choice("treatment of foreign ports", ForeignPorts::from_number)?;
-    let may_end_machine = reader.choice("truth value", |number| match number {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    })?;
+    let flags = reader.choice("set of flags", |number| (number < 4).then_some(number))?;
     let console = reader.port("console")?;
     let cpus = reader.count("CPUs of a cell", crate::MAX_CPUS)?;
     let regions = reader.count("memory regions of a cell", crate::MAX_REGIONS)?;
@@ -115,7 +112,8 @@ fn cell(reader: &mut Reader) -> Result<Cell, DecodeError> {
         mmio: reader.list(mmio, region)?,
         devices,
         foreign_ports,
-        may_end_machine,
+        may_end_machine: flags & MAY_END_MACHINE != 0,
+        may_restart: flags & MAY_RESTART != 0,
         image,
         initrd: Some(initrd).filter(|name| !name.is_empty()),
         cmdline,

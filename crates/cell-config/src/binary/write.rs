@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{CHECKSUM, COMMAND_LINE_LEN, HEADER_LEN, NAME_LEN, NO_PORT, REVISION, SIGNATURE};
+use super::{
+    CHECKSUM, COMMAND_LINE_LEN, HEADER_LEN, MAY_END_MACHINE, MAY_RESTART, NAME_LEN, NO_PORT,
+    REVISION, SIGNATURE,
+};
 use crate::{Cell, CellRegion, Channel, PortRange, Region, System};
 
 /// Returns the binary form of `system`. It need not be checked: the reader does that.
@@ -53,7 +56,8 @@ impl Writer {
         self.u8(cell.kind.number());
         self.u8(cell.devices.number());
         self.u8(cell.foreign_ports.number());
-        self.u8(cell.may_end_machine.into());
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        self.u8(flag(cell.may_end_machine, MAY_END_MACHINE) | flag(cell.may_restart, MAY_RESTART));
         self.port(cell.console);
         self.count(cell.cpus.len());
         self.count(cell.memory.len());

@@ -4,7 +4,7 @@ use super::memory::{cell_mmio, machine_memory};
 use super::{CheckError, each_pair};
 use crate::place::{Field, Owner, PortExtent, small};
 use crate::region::PortRange;
-use crate::system::{Cell, Devices, System};
+use crate::system::{Cell, CellKind, Devices, System};
 
 pub(super) fn check(system: &System) -> Result<(), CheckError> {
     for extent in all_ports(system) {
@@ -29,7 +29,19 @@ pub(super) fn check(system: &System) -> Result<(), CheckError> {
             first: Owner::cell(i, a),
             second: Owner::cell(j, b),
         })
-    })
+    })?;
+    check_restarts(system)
+}
+
+fn check_restarts(system: &System) -> Result<(), CheckError> {
+    let can_restart = |cell: &Cell| cell.kind == CellKind::Elf && cell.devices == Devices::None;
+    let mut cells = system.cells.iter().enumerate();
+    match cells.find(|(_, cell)| cell.may_restart && !can_restart(cell)) {
+        None => Ok(()),
+        Some((index, cell)) => Err(CheckError::CannotRestart {
+            cell: Owner::cell(index, cell),
+        }),
+    }
 }
 
 fn check_range(extent: PortExtent) -> Result<(), CheckError> {

@@ -95,6 +95,8 @@ pub enum CheckError {
     },
     /// Two cells want the devices that nobody names.
     RestOwnedTwice { first: Owner, second: Owner },
+    /// A cell may restart that is Linux's, or has devices that nobody could reset.
+    CannotRestart { cell: Owner },
     /// A cell has both direct and filtered channels.
     DoorbellsMixed {
         cell: Owner,
@@ -135,6 +137,12 @@ impl fmt::Display for CheckError {
             Self::PortOverlap { first, second } => write!(f, "{first} overlaps {second}"),
             Self::RestOwnedTwice { first, second } => {
                 write!(f, "both {first} and {second} have devices = \"rest\"")
+            }
+            Self::CannotRestart { cell } => {
+                write!(
+                    f,
+                    "{cell} has may_restart, but only a cell of kind elf without the rest of the devices can be started anew"
+                )
             }
             Self::DoorbellsMixed {
                 cell,
@@ -252,6 +260,7 @@ impl CheckError {
             Self::NoPorts { extent } | Self::PortsTooHigh { extent } => extent.place,
             Self::PortOverlap { first, .. } => first.place,
             Self::RestOwnedTwice { second, .. } => second.at(Field::Devices),
+            Self::CannotRestart { cell } => cell.at(Field::MayRestart),
             Self::DoorbellsMixed { second, .. } => second.at(Field::Doorbell),
             Self::VectorsNotFiltered { place } => place,
         })

@@ -211,6 +211,9 @@ impl Edit {
                     if choices & 8 != 0 {
                         c.kind = CellKind::Elf;
                     }
+                    if choices & 16 != 0 {
+                        c.may_restart = true;
+                    }
                 });
             }
             Self::Doorbell(which, is_filtered, client, server) => {

@@ -173,6 +173,11 @@ fn devices(system: &System) -> bool {
         .all(|span| span.has_shape(PAGE) && !is_ram(span))
         && disjoint(&mmio)
         && ports(system)
+        && system
+            .cells
+            .iter()
+            .filter(|c| c.may_restart)
+            .all(|c| (c.kind, c.devices) == (CellKind::Elf, Devices::None))
         && rests.count() <= 1
 }
 

@@ -120,6 +120,7 @@ impl Builder {
             },
             foreign_ports: choice(ForeignPorts::ALL, flag.into()),
             may_end_machine: flag,
+            may_restart: flag && kind == CellKind::Elf && index != 3,
             image: Name::from("image").expect("short"),
             initrd: initrd.map(|name| Name::from(&name).expect("at most 31 bytes")),
             cmdline: CommandLine::from(&cmdline).expect("at most 1023 bytes"),

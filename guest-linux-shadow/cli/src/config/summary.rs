@@ -69,6 +69,9 @@ fn cell(cell: &Cell, width: usize) -> String {
     if cell.may_end_machine {
         text.push_str(", may end the machine");
     }
+    if cell.may_restart {
+        text.push_str(", may restart");
+    }
     text
 }
 

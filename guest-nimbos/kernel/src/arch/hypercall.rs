@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-use hv_abi::hypercall::{CPU_GET_INFO, CPU_STAT_BASE, stat};
+use hv_abi::hypercall::{CELL_RESTART, CPU_GET_INFO, CPU_STAT_BASE, stat};
 
 /// Returns the VM exits of the CPU with `apic_id`, this one included, or a negative errno. There is a hypervisor.
 pub fn vm_exits(apic_id: u32) -> i64 {
@@ -15,6 +15,12 @@ pub fn vm_exits(apic_id: u32) -> i64 {
             CPU_STAT_BASE + stat::TOTAL,
         )
     }
+}
+
+/// Starts the cell anew; returns only if that is refused, with a negative errno.
+pub fn restart() -> i64 {
+    // SAFETY: if it does not return, nothing of this kernel is left whose memory could matter; if it does, nothing has changed.
+    unsafe { call(CELL_RESTART, 0, 0) }
 }
 
 /// Calls the hypervisor.

@@ -6,10 +6,10 @@ use core::arch::naked_asm;
 use backtrace::Start;
 use x86_64::registers::control::Cr2;
 
-use super::{cpu, sender};
+use super::sender;
 use crate::backtrace::backtrace_from;
 use crate::interrupts;
-use crate::panic::begin_report;
+use crate::panic::{self, begin_report};
 
 /// Goes on after SENDUIPI if that raised the exception: the other side can make it fault, so that is no bug of ours.
 /// Hands any other exception in the kernel to [`report`], with all registers behind the seven words.
@@ -90,5 +90,5 @@ extern "C" fn report(frame: &KernelFrame) -> ! {
         rsp: frame.rsp,
         rbp: frame.registers[RBP],
     });
-    cpu::halt_forever()
+    panic::end()
 }

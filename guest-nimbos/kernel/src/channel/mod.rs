@@ -15,6 +15,8 @@
 
 mod region;
 
+pub use region::abandon;
+
 use core::fmt;
 
 use forward_ring::{Buffer, Call, Client, Geometry, Message, RingError, SLOTS, Token, UintrReply};
@@ -127,8 +129,10 @@ impl Channel {
         })
     }
 
-    /// Tells the server that we are there: all UPID slots in use are ready.
-    pub fn announce(&self) {
+    /// Tells the server that we are there: all UPID slots in use are ready. If it serves a kernel that was here before, it is to
+    /// give that one's calls up now, and not only when this one makes its first.
+    pub fn announce(&mut self) {
+        self.client.announce();
         self.region.set_ready(true);
     }
 

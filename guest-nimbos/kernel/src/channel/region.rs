@@ -15,6 +15,16 @@ use uintr::Upid;
 
 use crate::arch::copy;
 
+/// Our state word, for a kernel that fails.
+static OWN_STATE: spin::Once<&StateWord> = spin::Once::new();
+
+/// Tells the server that nobody calls any more, whatever state this kernel is in.
+pub fn abandon() {
+    if let Some(state) = OWN_STATE.get() {
+        state.store(STATE_ABSENT, Ordering::Release);
+    }
+}
+
 /// Where the channel is mapped. There is one for a channel: it hands the ring out once.
 #[derive(Debug)]
 pub struct Region {
@@ -36,9 +46,10 @@ impl Region {
             // long as the cell; the kernel maps it and accesses the words by atomics only.
             unsafe { StateWord::from_ptr(base.add(offset).as_ptr().cast()) }
         };
+        let own_state = *OWN_STATE.call_once(|| word(CLIENT_STATE_OFFSET));
         Self {
             base,
-            own_state: word(CLIENT_STATE_OFFSET),
+            own_state,
             server_state: word(SERVER_STATE_OFFSET),
         }
     }

@@ -15,7 +15,7 @@ use crate::boot::Boot;
 use crate::channel::Channel;
 use crate::interrupts::{Interrupts, TICKS_PER_SECOND};
 use crate::load::{Image, LoadError};
-use crate::memory;
+use crate::{memory, panic};
 
 /// Number of the CPU on which the cell starts.
 pub const BOOT_CPU: usize = 0;
@@ -49,6 +49,7 @@ pub fn start(boot: &Boot) -> Cpu {
         "the local APIC's timer has no TSC-deadline mode"
     );
     let logs_path = command_line::logs_path(boot.command_line());
+    panic::set_restarts(command_line::restarts_after_panic(boot.command_line()));
     let mut kernel = lock();
     kernel.features = features;
     kernel.clock = clock(boot);
@@ -74,7 +75,7 @@ pub fn start(boot: &Boot) -> Cpu {
         boot.tsc_khz() / 1000,
         memory::free_frames() * 4
     );
-    if let Some(channel) = &kernel.channel {
+    if let Some(channel) = &mut kernel.channel {
         channel.announce();
     }
     if let Err(status) = kernel.start_init(boot) {

@@ -77,6 +77,10 @@ pub const TESTS: &[Test] = &[
         "forward: the server is killed a thousand times",
         forward::thousand_kills,
     ),
+    Test::long(
+        "forward: NimbOS starts anew a hundred times",
+        forward::hundred_resets,
+    ),
     Test::new("regress: Linux and NimbOS under load", load::direct),
     Test::new(
         "regress: Linux and NimbOS under load, filtered, logged",
@@ -93,7 +97,14 @@ pub const TESTS: &[Test] = &[
         nimbos::usertests_without_xsaveopt,
     ),
     Test::new("forward: all calls", forward::all_calls),
+    Test::new(
+        "forward: all calls, two CPUs, filtered",
+        forward::all_calls_more,
+    ),
     Test::new("forward: the server is killed", forward::kills),
+    Test::new("forward: NimbOS starts anew", forward::resets),
+    Test::new("forward: NimbOS fails and starts anew", forward::panics),
+    Test::new("forward: NimbOS dies", forward::deaths),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: two CPUs for NimbOS", demo::two_nimbos_cpus),

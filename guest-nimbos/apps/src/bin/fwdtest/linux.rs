@@ -15,7 +15,7 @@ pub mod number {
         PIPE: u64 = 22; DUP: u64 = 32; DUP2: u64 = 33; SOCKET: u64 = 41; CONNECT: u64 = 42; ACCEPT: u64 = 43;
         SENDTO: u64 = 44; RECVFROM: u64 = 45; SHUTDOWN: u64 = 48; BIND: u64 = 49; LISTEN: u64 = 50;
         GETSOCKNAME: u64 = 51; GETPEERNAME: u64 = 52; SETSOCKOPT: u64 = 54; GETSOCKOPT: u64 = 55; FCNTL: u64 = 72;
-        FSYNC: u64 = 74; FTRUNCATE: u64 = 77; GETCWD: u64 = 79; CHDIR: u64 = 80; RENAME: u64 = 82; MKDIR: u64 = 83;
+        FSYNC: u64 = 74; REBOOT: u64 = 169; FTRUNCATE: u64 = 77; GETCWD: u64 = 79; CHDIR: u64 = 80; RENAME: u64 = 82; MKDIR: u64 = 83;
         RMDIR: u64 = 84; UNLINK: u64 = 87; GETDENTS64: u64 = 217; OPENAT: u64 = 257; ACCEPT4: u64 = 288;
         DUP3: u64 = 292; PIPE2: u64 = 293;
     }

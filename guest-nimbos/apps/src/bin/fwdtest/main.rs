@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of forwarded calls, from a program: `fwdtest [NAME...]`, all tests without names. Each call with good and bad
-//! arguments, files of processes, calls that wait. `fwdtest storm rounds=N` is about servers that die.
+//! arguments, files of processes, calls that wait. `fwdtest kills rounds=N` is about servers that die, `fwdtest reset rounds=N` is about a cell that starts anew.
 //!
 //! Prints `ok NAME` or `FAIL NAME: what: value` for each on the cell's console, and `fwdtest: N passed, N failed`. Some tests leave
 //! files that whoever runs the Linux cell can look at.
@@ -14,6 +14,8 @@ mod files;
 mod linux;
 mod paths;
 mod processes;
+mod reset;
+mod rings;
 mod sockets;
 mod storm;
 
@@ -24,6 +26,14 @@ use check::{Check, Failure};
 
 entry!(main);
 
+/// Servers die, on either path.
+fn kills(rounds: u32) -> i32 {
+    match storm::run(rounds) {
+        0 => rings::run(rounds),
+        status => status,
+    }
+}
+
 /// A test: its name, and what it does.
 type Test = (&'static str, fn() -> Check);
 
@@ -31,14 +41,19 @@ fn main(arguments: Arguments) -> i32 {
     if let Some(status) = processes::help(arguments) {
         return status;
     }
-    if arguments.get(1) == Some("storm") {
+    let in_rounds: Option<fn(u32) -> i32> = match arguments.get(1) {
+        Some("kills") => Some(kills),
+        Some("reset") => Some(reset::run),
+        _ => None,
+    };
+    if let Some(run) = in_rounds {
         let rounds = arguments
             .get(2)
             .and_then(|word| word.strip_prefix("rounds="));
         return match rounds.map(str::parse) {
-            Some(Ok(rounds)) => storm::run(rounds),
+            Some(Ok(rounds)) => run(rounds),
             _ => {
-                eprint!("storm: rounds=N, please\n");
+                eprint!("fwdtest: rounds=N, please\n");
                 2
             }
         };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The server is killed in the middle of a hundred calls, again and again: `fwdtest storm rounds=N`.
+//! The server is killed in the middle of a hundred calls, again and again: `fwdtest kills rounds=N`.
 //!
 //! Thirty calls are with the server, each a read of an empty pipe, when this program leaves a file that says so; seventy more
 //! follow. Linux then kills the server and starts another one. Every call must come back, with -EIO if it was made to the
@@ -37,12 +37,27 @@ pub fn run(rounds: u32) -> i32 {
 }
 
 fn play(rounds: u32) -> Check {
+    let lost = play_rounds(rounds, strike, told)?;
+    eprint!(
+        "storm: rounds={rounds} calls={} lost={lost} result=PASS\n",
+        rounds * ALL
+    );
+    Ok(())
+}
+
+/// Plays round after round, each in a process of its own; compares what is there afterwards with what was there after the first.
+/// Returns the sum of what `told` returns.
+pub fn play_rounds(
+    rounds: u32,
+    strike: fn(u32) -> Check,
+    mut told: impl FnMut(u32) -> Result<u32, Failure>,
+) -> Result<u32, Failure> {
     let mut before = None;
-    let mut lost = 0;
+    let mut sum = 0;
     for round in 1..=rounds {
         in_child(|| strike(round))?;
         settle()?;
-        lost += told(round)?;
+        sum += told(round)?;
         let after = counters()?;
         let before = *before.get_or_insert(after);
         is("page frames", after.0 as i64, before.0 as i64)?;
@@ -50,11 +65,7 @@ fn play(rounds: u32) -> Check {
             is("a counter of the server", is_now as i64, was as i64)?;
         }
     }
-    eprint!(
-        "storm: rounds={rounds} calls={} lost={lost} result=PASS\n",
-        rounds * ALL
-    );
-    Ok(())
+    Ok(sum)
 }
 
 /// Page frames; and the server's open files, processes, calls under way and targets.
@@ -96,12 +107,12 @@ fn strike(round: u32) -> Check {
 }
 
 /// Waits for the next server.
-fn settle() -> Check {
+pub fn settle() -> Check {
     until("another server", || system::forward_null().is_ok())
 }
 
 /// Writes a number into a file, which is there with its content or not at all.
-fn leave_file(name: &CStr, number: u32) -> Check {
+pub fn leave_file(name: &CStr, number: u32) -> Check {
     let flags = O_CREAT | O_TRUNC | O_WRONLY;
     let fd = works(
         "open",
