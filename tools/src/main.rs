@@ -224,6 +224,11 @@ fn shell(lab: &Lab, options: ShellOptions) -> Result<ExitCode> {
     };
     let ended = shell::boot(lab, &emulator, &programs, &demo, user, || signals.seen());
     drop(raw);
+    // NimbOS's last line may have no end.
+    eprintln!(
+        "\n[lab] over; NimbOS's console: {}",
+        shell::console_log(lab, &demo).display()
+    );
     Ok(match ended? {
         Ended::Shell(status) => ExitCode::from(status as u8),
         Ended::Quit => ExitCode::SUCCESS,
