@@ -12,7 +12,7 @@ use crate::scenario::{Trial, Wanted};
 const MEMORY: &str = "48M";
 /// Where further CPUs begin, and a region for the archive, which the hypervisor puts into the last one.
 const START_PAGE: &str = ", { base = 0x3380_0000, size = \"4K\", guest = 0x8000 }, \
-                          { base = 0x3390_0000, size = \"1M\", guest = 0x4600_0000 }";
+                          { base = 0x3390_0000, size = \"4M\", guest = 0x4600_0000 }";
 /// Far more than it takes on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 

@@ -13,6 +13,7 @@ mod descriptors;
 mod files;
 mod linux;
 mod paths;
+mod pointers;
 mod processes;
 mod reset;
 mod rings;
@@ -65,6 +66,7 @@ fn main(arguments: Arguments) -> i32 {
     let all = [
         files::TESTS,
         paths::TESTS,
+        pointers::TESTS,
         descriptors::TESTS,
         processes::TESTS,
         sockets::TESTS,

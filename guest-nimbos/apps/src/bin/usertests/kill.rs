@@ -6,11 +6,13 @@ use nimbos_apps::system::{self, Error};
 
 use crate::Test;
 use crate::check::{Check, child, end, ensure, status, status_of, thread, until};
+use crate::processes::find;
 
 /// The tests.
 pub const TESTS: &[Test] = &[
     ("kill-new", kill_new),
     ("kill-running", kill_running),
+    ("kill-elsewhere", kill_elsewhere),
     ("kill-sleeping", kill_sleeping),
     ("kill-waiting", kill_waiting),
     ("kill-threads", kill_threads),
@@ -43,6 +45,19 @@ fn kill_running() -> Check {
     let pid = child(spin_for_ever)?;
     system::sleep_ms(30)?;
     end(pid)
+}
+
+/// The killer keeps its CPU until the other process has used some time: with two CPUs that runs on the other one.
+fn kill_elsewhere() -> Check {
+    for _ in 0..20 {
+        let pid = child(spin_for_ever)?;
+        let give_up = system::time_ms() + 10_000;
+        while find(pid).is_some_and(|info| info.cpu_ticks == 0) {
+            ensure(system::time_ms() < give_up, "the process does not run")?;
+        }
+        end(pid)?;
+    }
+    Ok(())
 }
 
 fn kill_sleeping() -> Check {
