@@ -63,7 +63,11 @@ fn bad_addresses(signature: &Signature, place: usize) -> impl Iterator<Item = u6
     let null = (!may_be_null).then_some(0);
     let code = bad_pointers as fn() -> Check as usize as u64;
     let code = is_written.then_some(code);
-    let all = BAD_ADDRESSES.into_iter().chain(edge).chain(null).chain(code);
+    let all = BAD_ADDRESSES
+        .into_iter()
+        .chain(edge)
+        .chain(null)
+        .chain(code);
     all.filter(move |_| is_address)
 }
 
