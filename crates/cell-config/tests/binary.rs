@@ -67,7 +67,7 @@ fn the_largest_system_survives_the_round_trip() {
 #[test]
 fn the_header_is_the_documented_one() {
     let bytes = encode(&demo());
-    assert_eq!(&bytes[..12], b"IsthmCfg\x02\0\0\0");
+    assert_eq!(&bytes[..12], b"IsthmCfg\x03\0\0\0");
     assert_eq!(bytes[12..16], (bytes.len() as u32).to_le_bytes());
     assert_eq!(bytes[20..24], [0; 4]);
     assert_eq!(&bytes[24..30], b"Bochs\0");

@@ -8,7 +8,7 @@ use nimbos_apps::abi::{SIGKILL, STATUS_SIGNAL, counter};
 use nimbos_apps::system::{self, Fork};
 
 use crate::Test;
-use crate::check::{Check, call, from, in_child, into, is, threads, until};
+use crate::check::{Check, call, from, in_child, into, is, threads, threads_in_turn, until};
 use crate::files::{close, pipe, write};
 use crate::linux::*;
 
@@ -109,14 +109,18 @@ fn in_turn() -> Check {
         };
         // That the ring is full cannot be seen by a call.
         system::sleep_ms(100)?;
-        for number in 0..QUEUED {
-            threads(1, write_number, number)?;
-            until("a thread begins", || {
-                BEGUN.load(Ordering::Acquire) == number as u32 + 1
-            })?;
-            // It makes its call, on whichever CPU.
-            system::sleep_ms(10)?;
-        }
+        threads_in_turn(
+            QUEUED,
+            write_number,
+            |number| number,
+            |number| {
+                until("a thread begins", || {
+                    BEGUN.load(Ordering::Acquire) == number as u32 + 1
+                })?;
+                // It makes its call, on whichever CPU.
+                Ok(system::sleep_ms(10)?)
+            },
+        )?;
         is(
             "done before there is a token",
             DONE.load(Ordering::Acquire).into(),

@@ -94,10 +94,24 @@ pub fn in_child(work: impl FnOnce() -> Check) -> Check {
 
 /// Starts threads on new stacks, which stay for as long as the process.
 pub fn threads(count: usize, run: extern "C" fn(usize) -> !, argument: usize) -> Check {
+    threads_in_turn(count, run, |_| argument, |_| Ok(()))
+}
+
+/// Does that with an argument for each, and after each calls `then`.
+pub fn threads_in_turn(
+    count: usize,
+    run: extern "C" fn(usize) -> !,
+    argument: impl Fn(usize) -> usize,
+    mut then: impl FnMut(usize) -> Check,
+) -> Check {
     let stacks = system::map(count * STACK_LEN)?;
-    for number in 1..=count {
+    for number in 0..count {
         // SAFETY: each has its part of the new memory; the tests share by atomics only.
-        unsafe { system::spawn(stacks.add(number * STACK_LEN), run, argument)? };
+        unsafe {
+            let top = stacks.add((number + 1) * STACK_LEN);
+            system::spawn(top, run, argument(number))?;
+        }
+        then(number)?;
     }
     Ok(())
 }
