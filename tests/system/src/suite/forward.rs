@@ -97,8 +97,8 @@ echo \"linux: at the end in use: $(in_use)\"
 /// Two clients die in the middle of calls; each has a server with a root of its own.
 const DEATHS: &str = "
 for channel in 0 1; do
-	$bb mkdir -p /tmp/$channel/tmp
-	/bin/shadow --channel $channel --root /tmp/$channel --stay --verbose &
+	$bb mkdir -p /root/$channel/tmp
+	/bin/shadow --channel $channel --root /root/$channel --stay --verbose &
 	shadow=$!
 	while [ $(left_open) = 0 ]; do $bb usleep 2000; done
 	echo \"linux: client $channel has begun\"

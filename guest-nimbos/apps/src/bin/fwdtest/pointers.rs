@@ -13,8 +13,9 @@ pub const TESTS: &[Test] = &[("bad-pointers", bad_pointers)];
 
 /// Length of what addresses mean: `struct sockaddr_in` has as many bytes.
 const LEN: u64 = 16;
-/// The last bytes of the stack and the first ones behind it, where nothing is.
-const EDGE: u64 = 0x1000_0000 - LEN / 2;
+/// The last bytes of the stack and the first ones behind it, where nothing is: the least that a call writes, the two descriptors
+/// of a pipe, does not fit.
+const EDGE: u64 = 0x1000_0000 - 4;
 /// No descriptor, so that a call that goes on nevertheless has another error.
 const NO_FILE: u64 = u64::MAX;
 
