@@ -24,8 +24,8 @@ help: ## Show this list
 run: prerequisites ## Boot the demo: Linux and NimbOS in two cells, system calls by senduipi
 	@$(LAB) demo
 
-run-shell: prerequisites ## The same with a shell of NimbOS on this terminal; ^A x ends it
-	@$(LAB) shell
+run-shell: prerequisites ## The same with a shell of NimbOS on this terminal, and FILES in Linux's /opt; ^A x ends it
+	@$(LAB) shell $(addprefix --file ,$(FILES))
 
 test: MUTANTS = --product
 test: check test-host test-mutants test-emulator ## All tests

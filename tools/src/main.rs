@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use lab::demo::{self, Demo};
 use lab::image::BootImage;
@@ -84,6 +84,9 @@ struct ShellOptions {
     /// Wall-clock seconds after which the machine is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     time_limit: u64,
+    /// A file of this machine that the Linux cell has as /opt/NAME, a program for NimbOS for instance. Can be given many times.
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// What to call the run: the folder of its files.
     #[arg(long, default_value = "shell")]
     name: String,
@@ -203,8 +206,16 @@ fn shell(lab: &Lab, options: ShellOptions) -> Result<ExitCode> {
         echo: Echo::Quiet,
         name: options.name,
     };
+    let files = linux_files(&options.files)?;
     let (emulator, linux) = setup::all(lab)?;
-    let programs = demo::Programs::build(lab, linux)?;
+    let mut programs = demo::Programs::build(lab, linux)?;
+    if !files.is_empty() {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, from)| (path.as_str(), from.clone()))
+            .collect();
+        programs = programs.with_linux_files(lab, &demo.name, &files)?;
+    }
     let folder = lab.run_dir(&demo.name);
     eprintln!(
         "[lab] booting; other consoles: {0}/com1.log (Linux), {0}/com2.log (hypervisor)\n\
@@ -234,6 +245,17 @@ fn shell(lab: &Lab, options: ShellOptions) -> Result<ExitCode> {
         Ended::Quit => ExitCode::SUCCESS,
         Ended::Signal(signal) => ExitCode::from((128 + signal) as u8),
     })
+}
+
+/// Returns where files of this machine are in the Linux cell, and where they are here.
+fn linux_files(files: &[PathBuf]) -> Result<Vec<(String, PathBuf)>> {
+    let place = |path: &PathBuf| {
+        ensure!(path.is_file(), "{}: no such file", path.display());
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.with_context(|| format!("{}: not a UTF-8 name", path.display()))?;
+        Ok((format!("opt/{name}"), path.clone()))
+    };
+    files.iter().map(place).collect()
 }
 
 /// Signals that would end the lab with the terminal in raw mode.

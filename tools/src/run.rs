@@ -82,8 +82,7 @@ pub struct RunOutcome<V> {
     pub lines: Vec<Line>,
     /// How the emulator ended; none when it was stopped from here.
     pub exit_status: Option<ExitStatus>,
-    /// The end of the emulator's own log. Except after [`End::Stopped`] it has every processor's registers
-    /// (one processor's after a triple fault).
+    /// The end of the emulator's own log. It has every processor's registers (one processor's after a triple fault).
     pub log_tail: Vec<String>,
     /// How long it took.
     pub seconds: f64,
@@ -251,7 +250,7 @@ impl Running {
             (None, _, None) => End::TimeLimit,
         };
         if exit_status.is_none() {
-            self.stop(matches!(end, End::TimeLimit))?;
+            self.stop(true)?;
             lines.extend(self.read_lines(true)?);
             self.log.read(true)?;
         }

@@ -70,18 +70,31 @@ impl Programs {
         say("building the driver against the unpacked headers");
         let side = lab.root().join("guest-linux-shadow");
         let module = kernel_module::build(lab, &linux, &side.join("driver"))?;
-        let init_path = side.join("demo/init");
-        let init = fs::read_to_string(&init_path)
-            .with_context(|| format!("cannot read {}", init_path.display()))?;
-        let initrd = lab.image_path("demo.initrd");
-        demo_initramfs(Some(&module), Some(&shadow), &init, &[])?.write_gz(&initrd)?;
-        Ok(Self {
+        let programs = Self {
             freestanding,
             linux,
-            initrd,
+            initrd: PathBuf::new(),
             module,
             shadow,
-        })
+        };
+        programs.with_linux_files(lab, "demo", &[])
+    }
+
+    /// Gives the Linux cell these files too, each with its path there (without the first slash). `name` names the initial
+    /// ramdisk in the lab.
+    pub fn with_linux_files(
+        mut self,
+        lab: &Lab,
+        name: &str,
+        files: &[(&str, PathBuf)],
+    ) -> Result<Self> {
+        let init_path = lab.root().join("guest-linux-shadow/demo/init");
+        let init = fs::read_to_string(&init_path)
+            .with_context(|| format!("cannot read {}", init_path.display()))?;
+        self.initrd = lab.image_path(&format!("{name}.initrd"));
+        demo_initramfs(Some(&self.module), Some(&self.shadow), &init, files)?
+            .write_gz(&self.initrd)?;
+        Ok(self)
     }
 
     /// Puts them and a configuration on the ISO of a run.

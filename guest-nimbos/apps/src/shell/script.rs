@@ -88,6 +88,15 @@ impl<'a> Script<'a> {
 }
 
 impl<'s, 'a> Job<'s, 'a> {
+    /// Returns the job's command, if it has no other.
+    pub fn only_command(&self) -> Option<Command<'s, 'a>> {
+        let mut pipelines = self.pipelines();
+        let (_, pipeline) = pipelines.next()?;
+        let mut commands = pipeline.commands();
+        let command = commands.next()?;
+        (commands.next().is_none() && pipelines.next().is_none()).then_some(command)
+    }
+
     /// Returns the pipelines, each with its condition.
     pub fn pipelines(&self) -> impl Iterator<Item = (Connector, Pipeline<'s, 'a>)> + use<'s, 'a> {
         let mut rest = Some((Connector::Always, self.tokens));
@@ -239,6 +248,23 @@ mod tests {
             ("a | b x | c && d &", "[{(a)(b x)(c)}&&{(d)}]&"),
         ] {
             assert_eq!(structure(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_job_may_be_a_single_command() {
+        for (line, expected) in [
+            ("a x > f &", Some("a")),
+            ("a", Some("a")),
+            ("a | b", None),
+            ("a && b &", None),
+        ] {
+            let script = Script::parse(line).unwrap();
+            let job = script.jobs().next().unwrap();
+            let name = job
+                .only_command()
+                .and_then(|command| command.words().next());
+            assert_eq!(name.map(|word| word.0), expected, "{line}");
         }
     }
 

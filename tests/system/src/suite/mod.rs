@@ -96,6 +96,7 @@ pub const TESTS: &[Test] = &[
         "nimbos: usertests without XSAVEOPT",
         nimbos::usertests_without_xsaveopt,
     ),
+    Test::new("nimbos: idle CPUs are halted", nimbos::idle),
     Test::new("forward: all calls", forward::all_calls),
     Test::new(
         "forward: all calls, two CPUs, filtered",

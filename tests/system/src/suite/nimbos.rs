@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! NimbOS alone in its cell: its programs that test it.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cells::{Cells, GUEST_BASE, Mode, Slot};
 use crate::scenario::{Trial, Wanted};
@@ -73,4 +74,51 @@ fn run(trial: &Trial, mode: Mode, cpus: &[u32], without: &[&str]) -> Result<()> 
     seen.refute("a", "FAIL ")?;
     seen.find("a", "init exited with status 0")?;
     Ok(())
+}
+
+/// CPUs that have nothing to run are halted. The emulator writes down what its processors do when it is stopped; since that
+/// may find one with its timer's interrupt, there are several looks.
+pub fn idle(trial: &Trial) -> Result<()> {
+    const LOOKS: u32 = 5;
+    // A neighbour counts the time: by its last line NimbOS's only program has been asleep for long.
+    const LINES: usize = 20;
+    let memory = format!(
+        "[{{ base = 0x3800_0000, size = \"32M\", guest = {GUEST_BASE:#x} }}, \
+         {{ base = 0x3a00_0000, size = \"4K\", guest = 0x8000 }}, \
+         {{ base = 0x3a10_0000, size = \"4M\", guest = 0x4600_0000 }}]"
+    );
+    let more = "initrd = \"nimbos-apps\"\ncmdline = \"console=own init=sh -c sleep 1000000\"";
+    let cells = Cells::new(Mode::X2apic, 3)
+        .elf(Slot::A, &[0, 1], "nimbos", &memory, more)
+        .test(Slot::B, &[2], "test=answer");
+    let programs = &trial.bench.programs;
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        let scenario = trial
+            .scenario(cells.toml())?
+            .module("nimbos", &programs.nimbos)
+            .module("nimbos-apps", &programs.nimbos_apps)
+            .cpus(3);
+        let seen = scenario.boot_until(&[
+            Wanted::line("a", "init is 'sh'"),
+            Wanted::lines("b", "peer=none", LINES),
+        ])?;
+        let log = seen.folder().join("bochs.log");
+        let log =
+            fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        found = log
+            .lines()
+            .filter(|line| line.contains("CPU is in "))
+            .map(str::to_owned)
+            .collect();
+        let is_halted = |cpu: u32| {
+            let cpu = format!("[CPU{cpu} ");
+            let of_cpu = |line: &&String| line.contains(&cpu) && line.contains("(halted");
+            found.iter().any(|line| of_cpu(&line))
+        };
+        if is_halted(0) && is_halted(1) {
+            return Ok(());
+        }
+    }
+    bail!("not both halted: {found:?}")
 }

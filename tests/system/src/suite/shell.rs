@@ -126,6 +126,16 @@ const SCRIPT: &[Step] = &[
         "hello 'a b'",
         &["hello: hello from process *", "hello: argument 1 is 'a b'"],
     ),
+    // A program that is a file of Linux.
+    command(
+        "/opt/hello 'a b' && cp /opt/hello /tmp/copy && /tmp/copy; echo $?; rm /tmp/copy",
+        &[
+            "hello: hello from process *",
+            "hello: argument 1 is 'a b'",
+            "hello: hello from process *",
+            "0",
+        ],
+    ),
     command(
         "ps",
         &[
@@ -142,11 +152,8 @@ const SCRIPT: &[Step] = &[
         "cat /bin/busybox | wc > /tmp/count; rm /tmp/count; echo $?",
         &["0"],
     ),
-    // A file that is no NimbOS program, and Linux's own that is none for it either.
-    command(
-        "echo text > /tmp/text; /tmp/text; echo $?; rm /tmp/text",
-        &["sh: /tmp/text: Exec format error", "126"],
-    ),
+    // A file of Linux that may be executed, and is no program of NimbOS.
+    command("/init; echo $?", &["sh: /init: Exec format error", "126"]),
     // A program reads the console.
     command("cat > /tmp/typed", &[]),
     keys(
@@ -211,7 +218,12 @@ fn converse(trial: &Trial, script: &'static [Step], status: i32) -> Result<()> {
         output: Box::new(Listener(Arc::clone(&conversation))),
         pace: Pace::Caller,
     };
-    let programs = bench.demo_programs()?;
+    let hello = bench.lab.image_path("nimbos-apps").join("hello");
+    let programs = bench.demo_programs()?.with_linux_files(
+        &bench.lab,
+        "system-shell",
+        &[("opt/hello", hello)],
+    )?;
     let ended = shell::boot(&bench.lab, &bench.emulator, &programs, &demo, user, || None);
     let transcript = conversation.transcript();
     let judged = ended.and_then(|ended| {

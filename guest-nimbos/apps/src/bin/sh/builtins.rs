@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Commands that change the shell or wait for its children, and so run in its own process.
 
-use nimbos_apps::process;
 use nimbos_apps::shell::{Command, Words};
-use nimbos_apps::{Error, directory, eprintln};
+use nimbos_apps::{directory, eprintln};
 
 use crate::shell::{Flow, Shell};
 use crate::{NOT_FOUND, USAGE, child};
@@ -76,8 +75,8 @@ fn exit(shell: &mut Shell, words: &Words) -> Flow {
 
 fn wait(shell: &mut Shell, words: &Words) {
     let waited = match words.get(1).map(str::parse) {
-        None => wait_for_all().map(|()| 0),
-        Some(Ok(process)) => process::wait(process).map(|status| status.0),
+        None => shell.background.wait_for_all().map(|()| 0),
+        Some(Ok(process)) => shell.background.wait_for(process),
         Some(Err(_)) => {
             eprintln!("wait: not a number");
             return shell.set_status(USAGE);
@@ -88,16 +87,6 @@ fn wait(shell: &mut Shell, words: &Words) {
         Err(error) => {
             eprintln!("wait: {error}");
             shell.set_status(NOT_FOUND);
-        }
-    }
-}
-
-fn wait_for_all() -> Result<(), Error> {
-    loop {
-        match process::wait_any() {
-            Ok(_) => {}
-            Err(Error::NO_CHILD) => return Ok(()),
-            Err(error) => return Err(error),
         }
     }
 }

@@ -20,6 +20,15 @@ pub struct Ends {
     pub not_ours: Option<File>,
 }
 
+impl Ends {
+    /// Of a command outside of a pipeline.
+    pub const NONE: Self = Self {
+        input: None,
+        output: None,
+        not_ours: None,
+    };
+}
+
 /// Runs a command in this process; returns its status.
 pub fn main(command: Command<'_, '_>, variables: Variables, ends: Ends) -> i32 {
     let words = match Words::expand(command.words(), variables) {

@@ -10,6 +10,7 @@
 #![no_std]
 #![no_main]
 
+mod background;
 mod builtins;
 mod child;
 mod commands;

@@ -6,6 +6,7 @@ use nimbos_apps::process;
 use nimbos_apps::shell::{Command, Connector, Job, Pipeline, Script, Variables, Words};
 use nimbos_apps::{Error, eprintln};
 
+use crate::background::Background;
 use crate::builtins::{self, Builtin};
 use crate::{USAGE, child};
 
@@ -16,6 +17,8 @@ const MAX_COMMANDS: usize = 16;
 #[derive(Default)]
 pub struct Shell {
     variables: Variables,
+    /// What runs in the background.
+    pub background: Background,
 }
 
 /// What comes after a line.
@@ -40,6 +43,7 @@ impl Shell {
 
     /// Runs a line.
     pub fn run_line(&mut self, line: &str) -> Flow {
+        self.background.take_ended();
         let script = match Script::parse(line) {
             Ok(script) => script,
             Err(error) => {
@@ -58,12 +62,25 @@ impl Shell {
         Flow::Continue
     }
 
-    /// Starts a job in the background.
+    /// Starts a job in the background: in a shell of its own, unless it is one command, which is then the process that can be
+    /// killed and waited for.
     fn start_job(&mut self, job: Job<'_, '_>) {
+        if !self.background.make_room() {
+            eprintln!("sh: too many processes in the background");
+            return self.set_status(1);
+        }
         let variables = self.variables;
         let started = process::run(|| {
             child::detach_input();
-            let mut shell = Self { variables };
+            let mut shell = Self {
+                variables,
+                background: Background::default(),
+            };
+            if let Some(command) = job.only_command()
+                && shell.builtin(command).is_none()
+            {
+                return child::main(command, variables, child::Ends::NONE);
+            }
             match shell.run_job(job) {
                 Flow::Continue => shell.status(),
                 Flow::Exit(status) => status,
@@ -71,6 +88,7 @@ impl Shell {
         });
         match started {
             Ok(process) => {
+                self.background.add(process);
                 self.variables.background = Some(process);
                 self.set_status(0);
             }

@@ -4,12 +4,16 @@
 use core::ffi::CStr;
 
 use arrayvec::ArrayVec;
-use nimbos_apps::file::{self, DEFAULT_DIRECTORY_MODE, File, READ_ONLY, Status};
+use nimbos_apps::file::{
+    self, CREATE, DEFAULT_DIRECTORY_MODE, File, READ_ONLY, Status, TRUNCATE, WRITE_ONLY,
+};
 use nimbos_apps::shell::Words;
 use nimbos_apps::{Error, directory};
 
 use super::{fail, for_each_path, usage};
 
+/// The bits of a file's mode that say who may do what.
+const PERMISSIONS: u32 = 0o777;
 /// Longest path with its NUL.
 const PATH_MAX: usize = 4096;
 
@@ -39,11 +43,12 @@ pub fn rm(words: &Words) -> i32 {
     for_each_path(words, 1, directory::remove)
 }
 
-/// Copies a file, or into a directory.
+/// Copies a file, or into a directory. Who may execute the file may execute a new copy, too.
 pub fn cp(words: &Words) -> i32 {
     from_to(words, "cp", |from, to| {
         let from = File::open(from, READ_ONLY, 0)?;
-        let to = File::create(to)?;
+        let mode = from.status()?.mode & PERMISSIONS;
+        let to = File::open(to, CREATE | WRITE_ONLY | TRUNCATE, mode)?;
         file::copy(from, to)?;
         from.close()?;
         to.close()
