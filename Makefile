@@ -25,7 +25,8 @@ run: prerequisites ## Boot the demo: Linux and NimbOS in two cells, system calls
 	@$(LAB) demo
 
 run-shell: prerequisites ## The same with a shell of NimbOS on this terminal, and FILES in Linux's /opt; ^A x ends it
-	@$(LAB) shell $(addprefix --file ,$(FILES))
+	@mode=$$(stty -g 2>/dev/null); $(LAB) shell $(addprefix --file ,$(FILES)); status=$$?; \
+		[ -z "$$mode" ] || stty "$$mode"; exit $$status # even if the lab was killed
 
 test: MUTANTS = --product
 test: check test-host test-mutants test-emulator ## All tests

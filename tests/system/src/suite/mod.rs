@@ -14,6 +14,7 @@ mod hostile_stops;
 mod ioapic;
 mod linux;
 mod load;
+mod network;
 mod nimbos;
 mod refusals;
 mod regressions;
@@ -68,6 +69,10 @@ pub const TESTS: &[Test] = &[
         regressions::defects_are_noticed,
     ),
     Test::long("stress: calls of all kinds, ten minutes", stress::long),
+    Test::long(
+        "stress: calls of all kinds, ten minutes, two CPUs",
+        stress::long_two_cpus,
+    ),
     Test::long("regress: Linux and NimbOS under load, long", load::long),
     Test::long(
         "regress: Linux and NimbOS under load, long, filtered",
@@ -118,8 +123,13 @@ pub const TESTS: &[Test] = &[
         "stress: calls of all kinds, filtered",
         stress::short_filtered,
     ),
+    Test::new(
+        "stress: calls of all kinds, two CPUs",
+        stress::short_two_cpus,
+    ),
     Test::new("shell: a script on NimbOS's console", shell::script),
     Test::new("shell: the end of what is typed", shell::end_of_file),
+    Test::new("shell: TCP with programs of Linux", network::with_linux),
     Test::new("conformance: bare", conformance::bare),
     Test::new("conformance: direct", conformance::direct),
     Test::new("conformance: filtered", conformance::filtered),

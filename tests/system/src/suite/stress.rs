@@ -41,8 +41,14 @@ while :; do $bb sleep 60; done
 /// Begins Linux's last line.
 const LAST_WORD: &str = "linux: left=";
 
+/// Where NimbOS's second CPU begins, and a region for the archive, which the hypervisor puts into the last one.
+const SECOND_CPU: &str = ", { base = 0x3180_0000, size = \"4K\", guest = 0x8000 }, \
+                          { base = 0x3190_0000, size = \"4M\", guest = 0x4600_0000 }";
+
 /// How much is done.
 struct Stress {
+    /// CPUs of NimbOS.
+    cpus: u32,
     threads: u32,
     /// By NimbOS's clock, which is the emulated one.
     seconds: u32,
@@ -53,19 +59,23 @@ struct Stress {
 impl Stress {
     fn run(&self, trial: &Trial) -> Result<()> {
         let Self {
+            cpus,
             threads,
             seconds,
             seed,
             doorbell,
         } = self;
-        let memory = format!("[{{ base = 0x3080_0000, size = \"16M\", guest = {GUEST_BASE:#x} }}]");
+        let second = if *cpus > 1 { SECOND_CPU } else { "" };
+        let memory =
+            format!("[{{ base = 0x3080_0000, size = \"16M\", guest = {GUEST_BASE:#x} }}{second}]");
         let nimbos = format!(
             "initrd = \"nimbos-apps\"\n\
              cmdline = \"init=stress threads={threads} seconds={seconds} seed={seed}\""
         );
-        let cells = Cells::new(Mode::X2apic, 2)
+        let of_nimbos: Vec<u32> = (1..=*cpus).collect();
+        let cells = Cells::new(Mode::X2apic, 1 + cpus)
             .linux(&[0], "may_end_machine = true")
-            .elf(Slot::B, &[1], "nimbos", &memory, &nimbos)
+            .elf(Slot::B, &of_nimbos, "nimbos", &memory, &nimbos)
             .channel_with(Slot::B, Slot::A, doorbell);
         let bench = trial.bench;
         let programs = bench.demo_programs()?;
@@ -78,7 +88,8 @@ impl Stress {
             .module("nimbos", &bench.programs.nimbos)
             .module("nimbos-apps", &bench.programs.nimbos_apps)
             .module("linux", &bench.linux()?.image)
-            .module("initrd", &initrd);
+            .module("initrd", &initrd)
+            .cpus(1 + cpus);
         scenario.spec.ips = IPS;
         scenario.spec.time_limit = TIME_LIMIT;
         // Linux has the last word, unless the program failed.
@@ -87,6 +98,7 @@ impl Stress {
         let seen = scenario.boot(Some(&mut is_done))?;
         seen.refute(HYPERVISOR, "error:")?;
         seen.refute("a", "linux: FAIL")?;
+        seen.find("b", &format!(", {cpus} CPU(s), "))?;
         self.check(seen.find("b", "stress: calls=")?)?;
         seen.find("b", "init exited with status 0")?;
         seen.find("a", "linux: shadow status=0")?;
@@ -118,6 +130,7 @@ impl Stress {
 }
 
 const SHORT: Stress = Stress {
+    cpus: 1,
     threads: 4,
     seconds: 4,
     seed: 1,
@@ -139,11 +152,32 @@ pub fn short_filtered(trial: &Trial) -> Result<()> {
     stress.run(trial)
 }
 
+/// The same on two CPUs.
+pub fn short_two_cpus(trial: &Trial) -> Result<()> {
+    let stress = Stress {
+        cpus: 2,
+        seed: 4,
+        ..SHORT
+    };
+    stress.run(trial)
+}
+
 /// Ten minutes of emulated time.
 pub fn long(trial: &Trial) -> Result<()> {
     let stress = Stress {
         seconds: 600,
         seed: 3,
+        ..SHORT
+    };
+    stress.run(trial)
+}
+
+/// Ten minutes of emulated time on two CPUs.
+pub fn long_two_cpus(trial: &Trial) -> Result<()> {
+    let stress = Stress {
+        cpus: 2,
+        seconds: 600,
+        seed: 5,
         ..SHORT
     };
     stress.run(trial)
