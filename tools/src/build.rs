@@ -20,6 +20,7 @@ const NIMBOS_PROGRAMS: &[&str] = &[
     "echo-server",
     "fwdtest",
     "hello",
+    "ringtest",
     "sh",
     "stress",
     "uintrtest",

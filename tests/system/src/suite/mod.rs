@@ -18,6 +18,7 @@ mod network;
 mod nimbos;
 mod refusals;
 mod regressions;
+mod rings;
 mod shell;
 mod stress;
 mod user_interrupts;
@@ -111,6 +112,9 @@ pub const TESTS: &[Test] = &[
     Test::new("forward: NimbOS starts anew", forward::resets),
     Test::new("forward: NimbOS fails and starts anew", forward::panics),
     Test::new("forward: NimbOS dies", forward::deaths),
+    Test::new("rings: processes with rings of their own", rings::one_cpu),
+    Test::new("rings: processes with rings, two CPUs", rings::two_cpus),
+    Test::new("rings: processes with rings, filtered", rings::filtered),
     Test::new("demo: the main job", demo::main_job),
     Test::new("demo: two CPUs for Linux", demo::two_linux_cpus),
     Test::new("demo: two CPUs for NimbOS", demo::two_nimbos_cpus),
