@@ -42,15 +42,32 @@ fn files() -> Result<(), Reason> {
     ensure(file.write_at(b"W", 0) == Ok(1), "pwrite")?;
     ensure(file.seek(SeekFrom::Start(8)) == Ok(8), "lseek")?;
     let mut piece = [0; 6];
-    ensure(file.read(&mut piece) == Ok(6) && &piece == b"by way", "read")?;
-    ensure(file.read_at(&mut piece, 1) == Ok(6) && &piece == b"ritten", "pread")?;
+    ensure(
+        file.read(&mut piece) == Ok(6) && &piece == b"by way",
+        "read",
+    )?;
+    ensure(
+        file.read_at(&mut piece, 1) == Ok(6) && &piece == b"ritten",
+        "pread",
+    )?;
     let status = file.status().map_err(|_| "fstat")?;
-    ensure(status.size == text.len() as u64, "size")?;
+    ensure(status.len == text.len() as u64, "size")?;
     file.sync().map_err(|_| "fsync")?;
     file.truncate(20).map_err(|_| "ftruncate")?;
-    ensure(Status::of(name).is_ok_and(|status| status.size == 20), "stat")?;
-    refused(File::open(c"/tmp/none", READ_ONLY, 0), Error::NO_ENTRY, "open of nothing")?;
-    refused(system::files::remove(c"/tmp/none"), Error::NO_ENTRY, "unlink of nothing")?;
+    ensure(
+        Status::of(name).is_ok_and(|status| status.len == 20),
+        "stat",
+    )?;
+    refused(
+        File::open(c"/tmp/none", READ_ONLY, 0),
+        Error::NO_ENTRY,
+        "open of nothing",
+    )?;
+    refused(
+        system::files::remove(c"/tmp/none"),
+        Error::NO_ENTRY,
+        "unlink of nothing",
+    )?;
     refused(
         File::from_descriptor(77).write(b"x"),
         Error::BAD_FILE,
@@ -59,7 +76,10 @@ fn files() -> Result<(), Reason> {
     system::files::rename(name, c"/tmp/ring-kept").map_err(|_| "rename")?;
     let (from, to) = file::pipe().map_err(|_| "pipe")?;
     ensure(to.write(b"through") == Ok(7), "write to a pipe")?;
-    ensure(from.read(&mut piece) == Ok(6) && &piece == b"throug", "read of a pipe")?;
+    ensure(
+        from.read(&mut piece) == Ok(6) && &piece == b"throug",
+        "read of a pipe",
+    )?;
     for open in [file, from, to] {
         open.close().map_err(|_| "close")?;
     }
@@ -96,15 +116,26 @@ pub fn in_place() -> Result<(), Reason> {
     for word in lent.words() {
         word.store(u64::from_le_bytes(*b"in place"), Ordering::Relaxed);
     }
-    ensure(lent.write_to(file.descriptor(), LARGE) == Ok(LARGE), "write")?;
+    ensure(
+        lent.write_to(file.descriptor(), LARGE) == Ok(LARGE),
+        "write",
+    )?;
     for word in lent.words() {
         word.store(0, Ordering::Relaxed);
     }
     file.seek(SeekFrom::Start(0)).map_err(|_| "lseek")?;
-    ensure(lent.read_from(file.descriptor(), LARGE) == Ok(LARGE), "read")?;
+    ensure(
+        lent.read_from(file.descriptor(), LARGE) == Ok(LARGE),
+        "read",
+    )?;
     let words = &lent.words()[..LARGE / 8];
     let is_read = |word: u64| word.to_le_bytes() == *b"in place";
-    ensure(words.iter().all(|word| is_read(word.load(Ordering::Relaxed))), "another content")?;
+    ensure(
+        words
+            .iter()
+            .all(|word| is_read(word.load(Ordering::Relaxed))),
+        "another content",
+    )?;
     refused(lent.write_to(77, 1), Error::BAD_FILE, "write to nothing")?;
     drop(lent);
     // Twice, to see that all come back; one is kept for calls.

@@ -51,7 +51,11 @@ pub fn arguments() -> Result<(), Reason> {
     receive()?;
     refused(uintr::ring_open(64), Error::INVALID, "no such vector")?;
     for address in [0x1000, 0x4210_0000, 0xffff_8000_0000_0000] {
-        refused(uintr::ring_open_at(address, VECTOR), Error::FAULT, "a bad address")?;
+        refused(
+            uintr::ring_open_at(address, VECTOR),
+            Error::FAULT,
+            "a bad address",
+        )?;
     }
     ask()?;
     refused(uintr::ring_open(VECTOR), Error::BUSY, "a second ring")?;
@@ -162,7 +166,8 @@ pub fn taken_away() -> Result<(), Reason> {
                 |_| {
                     loop {
                         // SAFETY: memory of the ring, as long as that is mapped.
-                        unsafe { word(RING.load(Ordering::Acquire)) }.fetch_add(1, Ordering::Relaxed);
+                        unsafe { word(RING.load(Ordering::Acquire)) }
+                            .fetch_add(1, Ordering::Relaxed);
                         IS_READY.store(true, Ordering::Release);
                     }
                 },
