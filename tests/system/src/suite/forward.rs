@@ -278,7 +278,7 @@ fn check_resets(
     seen.find("b", "init exited with status 0")?;
     for (console, text, expected) in [
         (HYPERVISOR, "cell 'b' starts anew", rounds),
-        ("b", "panic: #UD", if fault.is_some() { rounds } else { 0 }),
+        ("b", "panic: invalid opcode", if fault.is_some() { rounds } else { 0 }),
     ] {
         let count = seen
             .console(console)
@@ -316,7 +316,7 @@ pub fn deaths(trial: &Trial) -> Result<()> {
         .cpus(3)
         .may_stop_cells();
     let seen = boot(scenario)?;
-    seen.find("b", "panic: #UD")?;
+    seen.find("b", "panic: invalid opcode")?;
     seen.find(HYPERVISOR, "cell 'c' stopped: triple fault")?;
     for channel in 0..2 {
         seen.find("a", &format!("linux: client {channel} has left nothing"))?;
