@@ -60,6 +60,11 @@ impl File {
         system::open(path, flags, mode).map(Self::from_descriptor)
     }
 
+    /// Opens an empty file for writing.
+    pub fn create(path: &CStr) -> Result<Self, Error> {
+        Self::open(path, CREATE | WRITE_ONLY | TRUNCATE, DEFAULT_MODE)
+    }
+
     /// Returns a file that is open.
     pub const fn from_descriptor(descriptor: i32) -> Self {
         Self { descriptor }

@@ -278,7 +278,11 @@ fn check_resets(
     seen.find("b", "init exited with status 0")?;
     for (console, text, expected) in [
         (HYPERVISOR, "cell 'b' starts anew", rounds),
-        ("b", "panic: invalid opcode", if fault.is_some() { rounds } else { 0 }),
+        (
+            "b",
+            "panic: invalid opcode",
+            if fault.is_some() { rounds } else { 0 },
+        ),
     ] {
         let count = seen
             .console(console)
