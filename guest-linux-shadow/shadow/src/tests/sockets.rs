@@ -185,9 +185,17 @@ fn what_is_not_the_internets_is_refused() {
         let result = socket(&mut bench, domain, libc::SOCK_STREAM);
         assert_eq!(result, error(libc::EAFNOSUPPORT), "{domain}");
     }
-    for kind in [libc::SOCK_RAW, libc::SOCK_SEQPACKET, 0, -1] {
+    for (kind, expected) in [
+        (libc::SOCK_RAW, libc::ESOCKTNOSUPPORT),
+        (libc::SOCK_SEQPACKET, libc::ESOCKTNOSUPPORT),
+        (0, libc::ESOCKTNOSUPPORT),
+        // No type of Linux's, and flags that it does not know.
+        (11, libc::EINVAL),
+        (77, libc::EINVAL),
+        (-1, libc::EINVAL),
+    ] {
         let result = socket(&mut bench, libc::AF_INET, kind);
-        assert_eq!(result, error(libc::ESOCKTNOSUPPORT), "{kind}");
+        assert_eq!(result, error(expected), "{kind}");
     }
     let fd = socket(
         &mut bench,
