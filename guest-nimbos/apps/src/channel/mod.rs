@@ -52,7 +52,9 @@ struct Turn;
 impl Turn {
     /// Takes it, unless somebody has it. Only the first thread gets it: the server posts to that one.
     fn take() -> Option<Self> {
-        (is_first_thread() && !IS_IN_USE.swap(true, Ordering::Acquire)).then_some(Self)
+        let is_free = is_first_thread() && !IS_IN_USE.swap(true, Ordering::Acquire);
+        // Made only then: its drop gives the right back.
+        is_free.then(|| Self)
     }
 
     fn ring(&mut self) -> &mut Option<Ring> {

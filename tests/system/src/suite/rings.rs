@@ -19,7 +19,7 @@ const CHANNEL_SIZE: u64 = 16 << 20;
 const START_PAGE: &str = ", { base = 0x3c00_0000, size = \"4K\", guest = 0x8000 }, \
                           { base = 0x3c10_0000, size = \"8M\", guest = 0x4600_0000 }";
 /// Tests of `ringtest`, that with the server that is killed included.
-const TESTS: usize = 11;
+const TESTS: usize = 12;
 
 /// Linux's first program: serves, kills its server when the program says so, serves again, and shows what is left.
 const INIT: &str = "#!/bin/busybox sh

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls by a ring.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nimbos_apps::channel::Lent;
 use nimbos_apps::file::{self, CREATE, File, READ_ONLY, READ_WRITE, SeekFrom, Status, TRUNCATE};
-use nimbos_apps::{Error, channel, process, system};
+use nimbos_apps::{Error, alarm_handler, channel, interrupt, process, system};
 
 use crate::{Reason, child, ensure, null, open, reap, refused, until};
 
@@ -180,6 +180,46 @@ pub fn threads() -> Result<(), Reason> {
         null()?;
     }
     Ok(())
+}
+
+/// Files that alarms have looked at, and those that they could not.
+static LOOKED_AT: AtomicU64 = AtomicU64::new(0);
+static FAILED: AtomicU64 = AtomicU64::new(0);
+
+alarm_handler!(alarm, on_alarm);
+
+fn on_alarm() {
+    for _ in 0..3 {
+        match Status::of(c"/tmp/ring-kept") {
+            Ok(_) => LOOKED_AT.fetch_add(1, Ordering::Relaxed),
+            Err(_) => FAILED.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+}
+
+/// Handlers make calls too, also in the midst of others.
+pub fn handlers() -> Result<(), Reason> {
+    const TIMES: u64 = 60;
+    open()?;
+    let flags = CREATE | READ_WRITE | TRUNCATE;
+    let file = File::open(c"/tmp/ring-bytes", flags, 0o644).map_err(|_| "open")?;
+    // SAFETY: the handler makes calls, and changes counters.
+    unsafe { interrupt::set_alarm(1, alarm) }.map_err(|_| "sigalarm")?;
+    let mut written = 0;
+    while LOOKED_AT.load(Ordering::Relaxed) < TIMES {
+        ensure(file.write(b"x") == Ok(1), "write")?;
+        written += 1;
+        system::forward_null().map_err(|_| "null call")?;
+    }
+    interrupt::stop_alarm().map_err(|_| "sigalarm(0, 0)")?;
+    ensure(
+        FAILED.load(Ordering::Relaxed) == 0,
+        "a handler's call failed",
+    )?;
+    ensure(channel::is_open(), "the ring was given up")?;
+    let status = file.status().map_err(|_| "fstat")?;
+    ensure(status.len == written, "not as many bytes as were written")?;
+    null()
 }
 
 /// The server is killed: the call under way fails, the path is the kernel's, and the next server gives another ring.

@@ -25,11 +25,12 @@ type Reason = &'static str;
 /// A test.
 type Test = fn() -> Result<(), Reason>;
 
-const TESTS: [(&str, Test); 10] = [
+const TESTS: [(&str, Test); 11] = [
     ("calls", calls::calls),
     ("blocking", calls::blocking),
     ("in-place", calls::in_place),
     ("threads", calls::threads),
+    ("handlers", calls::handlers),
     ("arguments", owners::arguments),
     ("fork", owners::fork),
     ("exhaustion", owners::exhaustion),
