@@ -95,7 +95,7 @@ fn run(trial: &Trial, cpus: &[u32], doorbell: &str) -> Result<()> {
     ensure!(said == TESTS, "{said} tests said that they passed");
     seen.find("a", "linux: killed, shadow status=137")?;
     seen.find("a", "linux: shadow status=0")?;
-    seen.find("a", "linux: kept: Written by way of a r")?;
+    seen.find("a", "linux: kept: Written by way of a")?;
     seen.find("a", "linux: large: 65536, in placein place")?;
     seen.find("a", "linux: large: 8192 times")?;
     Ok(())
