@@ -73,8 +73,8 @@ pub struct MachineSpec {
     /// Emulated instructions per emulated second: how fast time runs. Small values make the BIOS's
     /// waits short.
     pub ips: u64,
-    /// How many instructions a processor runs before it is the next one's turn; other values give other
-    /// interleavings.
+    /// How many instructions a processor in HLT counts for, whenever the others have had their turn; other values give other
+    /// interleavings. (docs/emulator.md, "Ticks")
     pub quantum: u32,
     /// What starts it.
     pub firmware: Firmware,

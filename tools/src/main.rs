@@ -62,7 +62,7 @@ struct DemoOptions {
     /// Start by UEFI, not by the BIOS.
     #[arg(long)]
     uefi: bool,
-    /// Instructions that a processor runs before the next one's turn.
+    /// Instructions that a processor in HLT counts for in each turn of the others.
     #[arg(long, default_value_t = 16)]
     quantum: u32,
     /// Wall-clock seconds after which the machine is stopped.
@@ -112,7 +112,7 @@ struct BootOptions {
     /// Emulated instructions per emulated second.
     #[arg(long, default_value_t = 10_000_000)]
     ips: u64,
-    /// Instructions that a processor runs before the next one's turn.
+    /// Instructions that a processor in HLT counts for in each turn of the others.
     #[arg(long, default_value_t = 16)]
     quantum: u32,
     /// Start by UEFI, not by the BIOS.

@@ -40,7 +40,7 @@ pub struct Demo {
     pub config: PathBuf,
     /// By BIOS or UEFI.
     pub firmware: Firmware,
-    /// Instructions that a processor runs before the next one's turn.
+    /// Instructions that a processor in HLT counts for in each turn of the others.
     pub quantum: u32,
     /// When the run is given up.
     pub time_limit: Duration,
