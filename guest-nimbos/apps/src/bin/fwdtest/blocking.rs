@@ -130,7 +130,7 @@ fn in_turn() -> Check {
         until("all have been answered", || {
             DONE.load(Ordering::Acquire) == QUEUED as u32
         })?;
-        let mut order = [0; QUEUED + 1];
+        let mut order = [0_u8; QUEUED + 1];
         let got = call(
             number::READ,
             [from_line, into(&mut order), QUEUED as u64 + 1],

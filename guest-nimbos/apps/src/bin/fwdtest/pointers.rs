@@ -62,8 +62,10 @@ fn bad_addresses(signature: &Signature, place: usize) -> impl Iterator<Item = u6
     let edge = (signature.args[place] != Arg::Path).then_some(EDGE);
     let edge = edge.filter(|_| signature.args[place] != Arg::Length);
     let null = (!may_be_null).then_some(0);
+    // Code can be read; what is found there as a length may be wrong in other ways.
+    let is_only_written = is_written && signature.args[place] != Arg::Length;
     let code = bad_pointers as fn() -> Check as usize as u64;
-    let code = is_written.then_some(code);
+    let code = is_only_written.then_some(code);
     let all = BAD_ADDRESSES
         .into_iter()
         .chain(edge)
