@@ -130,9 +130,9 @@ const SCRIPT: &[Step] = &[
     command(
         "/opt/hello 'a b' && cp /opt/hello /tmp/copy && /tmp/copy; echo $?; rm /tmp/copy",
         &[
-            "hello: hello from process *",
-            "hello: argument 1 is 'a b'",
-            "hello: hello from process *",
+            "/opt/hello: hello from process *",
+            "/opt/hello: argument 1 is 'a b'",
+            "/tmp/copy: hello from process *",
             "0",
         ],
     ),
